@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from marketing_ops import warehouse
+from marketing_ops.errors import FatalError
+from marketing_ops.warehouse import Warehouse
+
+
+def test_migrate_twice_applies_nothing_the_second_time(db: Warehouse) -> None:
+    """A rerun of `migrate` is free: the template is already migrated."""
+    assert warehouse.migrate(db) == []
+    warehouse.check_version(db)
+
+
+def test_unmigrated_warehouse_says_what_to_run(db: Warehouse) -> None:
+    """Without the book of migrations the message names the command."""
+    db.execute("drop table mkt_ops.schema_migrations")
+    with pytest.raises(FatalError, match="run `marketing-ops migrate`"):
+        warehouse.check_version(db)
+
+
+def test_newer_warehouse_is_refused_by_check_and_migrate(db: Warehouse) -> None:
+    """Older code never touches a newer warehouse."""
+    db.execute("insert into mkt_ops.schema_migrations values (9999, 'x', 'x', now())")
+    with pytest.raises(FatalError, match="newer than this code"):
+        warehouse.check_version(db)
+    with pytest.raises(FatalError, match="newer than this code"):
+        warehouse.migrate(db)
+
+
+def test_edited_migration_is_refused(db: Warehouse) -> None:
+    """What was applied stays what it was."""
+    db.execute("update mkt_ops.schema_migrations set checksum = 'x' where version = 1")
+    with pytest.raises(FatalError, match="edited after it was applied"):
+        warehouse.migrate(db)
+
+
+def test_batches_are_numbered_without_gaps_in_commit_order(db: Warehouse) -> None:
+    """A batch that rolls back leaves no hole that a reader could wait for."""
+    with db.transaction():
+        assert warehouse.open_batch(db, "test", is_baseline=True) == 1
+    with pytest.raises(ZeroDivisionError), db.transaction():
+        warehouse.open_batch(db, "test", is_baseline=False)
+        raise ZeroDivisionError
+    with db.transaction():
+        assert warehouse.open_batch(db, "test", is_baseline=False) == 2
+    assert warehouse.last_batch(db) == 2
+
+
+def test_partitions_are_made_once(db: Warehouse) -> None:
+    """Three months make three partitions, a second call none."""
+    span = (date(2026, 1, 31), date(2026, 3, 1))
+    assert warehouse.ensure_partitions(db, "mkt_core.events", *span) == 3
+    assert warehouse.ensure_partitions(db, "mkt_core.events", *span) == 0
