@@ -85,7 +85,9 @@ class Settings(_Strict):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"`{value}` is not an IANA time zone, for instance Europe/Belgrade") from error
+            raise ValueError(
+                f"`{value}` is not an IANA time zone, for instance Europe/Belgrade"
+            ) from error
         return value
 
     def policy(self, brand: str, channel: str) -> Policy:

@@ -35,4 +35,6 @@ def execute(
     is doubled. A file run without parameters may hold several statements.
     """
     text = load(name)
-    return connection.execute(text.encode(), params) if params else connection.execute(text.encode())
+    return (
+        connection.execute(text.encode(), params) if params else connection.execute(text.encode())
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from marketing_ops import clock, sqlfile
 from marketing_ops.connections import Connection, Resolver, from_environment
@@ -27,7 +28,9 @@ Warehouse = psycopg.Connection[tuple[Any, ...]]
 _RETRYABLE_STATES = ("08", "40", "53", "57", "55P03")
 
 
-def connect(resolve: Resolver = from_environment, *, application: str = "marketing_ops") -> Warehouse:
+def connect(
+    resolve: Resolver = from_environment, *, application: str = "marketing_ops"
+) -> Warehouse:
     """An autocommit connection to the warehouse, in UTC, found through `resolve`.
 
     Raises:
@@ -278,7 +281,7 @@ def audit(
     warehouse.execute(
         "insert into mkt_ops.audit_log (at, actor, action, subject, details)"
         " values (%s, %s, %s, %s, %s)",
-        (clock.now(), actor, action, subject, psycopg.types.json.Jsonb(details)),
+        (clock.now(), actor, action, subject, Jsonb(details)),
     )
 
 

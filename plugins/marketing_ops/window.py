@@ -74,14 +74,14 @@ def run_window(context: Mapping[str, Any], zone: str, period: timedelta) -> Wind
     if bool(asked_from) != bool(asked_to):
         raise FatalError("the form needs both `from` and `to`, or neither")
     if asked_from and asked_to:
-        start = _instant(str(asked_from), zone, is_end=False)
-        end = _instant(str(asked_to), zone, is_end=True)
-        return Window(start, end, is_backfill, is_asked=True)
+        first = _instant(str(asked_from), zone, is_end=False)
+        last = _instant(str(asked_to), zone, is_end=True)
+        return Window(first, last, is_backfill, is_asked=True)
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is not None and end is not None and start < end:
         return Window(start, end, is_backfill)
-    end = dag_run.run_after or clock.now()
-    return Window(end - period, end, is_backfill)
+    run_after: datetime = dag_run.run_after or clock.now()
+    return Window(run_after - period, run_after, is_backfill)
 
 
 def _instant(text: str, zone: str, *, is_end: bool) -> datetime:

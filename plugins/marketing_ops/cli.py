@@ -1,0 +1,187 @@
+"""The command `marketing-ops`: what a person types. Exit code 0 = done, 1 = a problem, 2 = usage."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from marketing_ops import __version__, deployment, warehouse
+from marketing_ops.connections import from_environment
+from marketing_ops.errors import MarketingOpsError
+from marketing_ops.settings import settings
+from marketing_ops.warehouse import translated_errors
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors of ours are printed as one sentence, never as a traceback."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        with translated_errors():
+            return run(options)
+    except MarketingOpsError as error:
+        print(f"marketing-ops: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="marketing-ops",
+        description="Marketing automation as code on Apache Airflow.",
+        epilog="The warehouse and the accounts are found in AIRFLOW_CONN_* variables.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    command("lint", _lint, "Check every file below include/, offline.")
+    command("migrate", _migrate, "Create or upgrade the warehouse's tables and views.")
+    applying = command("apply", _apply, "Take over pools and sending modes from include/sources.")
+    applying.add_argument("--no-pools", action="store_true", help="leave Airflow's pools alone")
+    preview = command("preview", _preview, "Show who is in a segment, before it is used.")
+    preview.add_argument("kind", choices=["segment"])
+    preview.add_argument("name")
+    when = preview.add_mutually_exclusive_group()
+    when.add_argument("--as-of", metavar="T", help="true at T by all we know now")
+    when.add_argument("--known-at", metavar="T", help="what we knew at T")
+    preview.add_argument("--explain", action="store_true", help="show Postgres's plan too")
+    for name, text in (
+        ("stop-sends", "Stop every send within seconds; needs only Postgres."),
+        ("resume-sends", "Let sends go on after stop-sends."),
+    ):
+        switch = command(name, _switch, text)
+        switch.set_defaults(is_stopping=name == "stop-sends")
+        switch.add_argument("--brand", default="all", help="one brand only (default: all)")
+        switch.add_argument("--reason", default="", help="kept in the audit log")
+    command("unknown-sends", _unknown, "List the sends whose outcome is unknown.")
+    receiving = command("receive", _receive, "Serve unsubscribe, open and click links.")
+    receiving.add_argument("--host", default="127.0.0.1")
+    receiving.add_argument("--port", type=int, default=8090)
+    boxed = command("sandbox", _sandbox, "Serve the simulated vendors of this repository.")
+    boxed.add_argument("--json", action="store_true", help="print each system's base URL and stop")
+    boxed.add_argument("rest", nargs=argparse.REMAINDER, help="arguments of `python -m sandbox`")
+    command("summary", _summary, "Print books, audiences, sends and main KPIs.")
+    return parser
+
+
+def _lint(_options: argparse.Namespace) -> int:
+    problems = deployment.problems()
+    for problem in problems:
+        print(problem)
+    checked = deployment.file_count()
+    if problems:
+        print(f"{len(problems)} problem(s) in {checked} files", file=sys.stderr)
+        return 1
+    print(f"{checked} files are fine")
+    return 0
+
+
+def _migrate(_options: argparse.Namespace) -> int:
+    with warehouse.connect(application="marketing-ops migrate") as connection:
+        done = warehouse.migrate(connection)
+    print("\n".join(f"applied {name}" for name in done) if done else "nothing to migrate")
+    return 0
+
+
+def _apply(options: argparse.Namespace) -> int:
+    with warehouse.connect(application="marketing-ops apply") as connection:
+        warehouse.check_version(connection)
+        for line in deployment.apply(connection, from_environment, getpass.getuser()):
+            print(line)
+    if not options.no_pools:
+        pools = json.dumps(deployment.pools())
+        command = ["airflow", "pools", "import", "/dev/stdin"]
+        done = subprocess.run(command, input=pools, text=True, capture_output=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            print(
+                "marketing-ops: Airflow did not take the pools: run this where Airflow is"
+                " configured, or pass --no-pools",
+                file=sys.stderr,
+            )
+            return 1
+        print(f"{len(deployment.pools())} pools are set")
+    return 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from marketing_ops.segments import preview
+
+    with warehouse.connect(application="marketing-ops preview") as connection:
+        warehouse.check_version(connection)
+        shown = preview.preview(
+            connection,
+            options.name,
+            as_of=_instant(options.as_of),
+            known_at=_instant(options.known_at),
+            explain=options.explain,
+        )
+    print(preview.render(shown))
+    return 0
+
+
+def _switch(options: argparse.Namespace) -> int:
+    from marketing_ops.delivery import switch
+
+    with warehouse.connect(application="marketing-ops switch") as connection:
+        act = switch.stop_sends if options.is_stopping else switch.resume_sends
+        act(connection, options.brand, getpass.getuser(), options.reason)
+    state = "stopped: nothing is sent" if options.is_stopping else "resumed"
+    print(f"sends of {options.brand} are {state}")
+    return 0
+
+
+def _unknown(_options: argparse.Namespace) -> int:
+    from marketing_ops.delivery import unknowns
+
+    with warehouse.connect(application="marketing-ops unknown-sends") as connection:
+        print(unknowns.render(unknowns.list_unknown(connection)))
+    return 0
+
+
+def _receive(options: argparse.Namespace) -> int:
+    from marketing_ops import receiver
+
+    receiver.serve(options.host, options.port)
+    return 0
+
+
+def _sandbox(options: argparse.Namespace) -> int:
+    rest = ["urls", "--json"] if options.json else (options.rest or ["serve"])
+    done = subprocess.run([sys.executable, "-m", "sandbox", *rest], check=False)  # noqa: S603
+    return done.returncode
+
+
+def _summary(_options: argparse.Namespace) -> int:
+    from marketing_ops.kpis import summary
+
+    with warehouse.connect(application="marketing-ops summary") as connection:
+        warehouse.check_version(connection)
+        found = summary.demo_summary(connection)
+    print(summary.render(found))
+    return 0 if found.is_balanced else 1
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MarketingOpsError(f"`{text}` is not an instant: write 2026-06-01T12:00") from error
+    zone = ZoneInfo(settings().reporting_timezone)
+    return instant if instant.tzinfo else instant.replace(tzinfo=zone)
