@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import cache
 from typing import Literal
@@ -13,6 +14,8 @@ from marketing_ops import yamlfile
 from marketing_ops.durations import Duration, Share
 from marketing_ops.errors import FatalError
 from marketing_ops.paths import include_root
+
+RECEIVER_URL_VARIABLE = "MARKETING_OPS_RECEIVER_URL"
 
 
 class _Strict(BaseModel):
@@ -118,10 +121,14 @@ class Source(_Strict):
 def settings() -> Settings:
     """The deployment's settings, read once per process.
 
+    `MARKETING_OPS_RECEIVER_URL` overrides `receiver_url`: one file serves several environments.
+
     Raises:
         FileProblemsError: file, line, key and the nearest right spelling of what is wrong.
     """
-    return yamlfile.load(include_root() / "settings.yaml", Settings)
+    loaded = yamlfile.load(include_root() / "settings.yaml", Settings)
+    named = os.environ.get(RECEIVER_URL_VARIABLE)
+    return loaded.model_copy(update={"receiver_url": named}) if named else loaded
 
 
 def sources() -> tuple[dict[str, Source], list[yamlfile.Problem]]:
