@@ -27,6 +27,8 @@ Warehouse = psycopg.Connection[tuple[Any, ...]]
 # Postgres answers that a later try may outlive: connection loss, serialisation, out of resources.
 _RETRYABLE_STATES = ("08", "40", "53", "57", "55P03")
 
+_REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password")
+
 
 def connect(
     resolve: Resolver = from_environment, *, application: str = "marketing_ops"
@@ -55,12 +57,12 @@ def open_warehouse(connection: Connection, *, application: str = "marketing_ops"
             autocommit=True,
         )
     except psycopg.OperationalError as error:
-        state = error.sqlstate or ""
-        if state.startswith(("28", "3D")):
+        # libpq gives no SQLSTATE for a refused connection, only the server's words.
+        if any(words in str(error) for words in _REFUSALS):
             raise FatalError(
-                f"Postgres refuses connection `{connection.conn_id}` ({state}): check its login,"
-                " password and database"
-            ) from error
+                f"Postgres refuses connection `{connection.conn_id}`: check its login, password"
+                " and database"
+            ) from None
         raise RetryableError(
             f"Postgres at `{connection.conn_id}` cannot be reached: check its host and port, and"
             " that the server runs"
