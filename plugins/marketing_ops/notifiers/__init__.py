@@ -1,0 +1,1 @@
+"""What on-call reads when a task fails."""

@@ -1,0 +1,1 @@
+"""The Airflow faces of the engines: arguments in, one plain function called, counts out."""

@@ -1,0 +1,153 @@
+"""The base of every operator: our errors become Airflow's here, and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRuntimeError,
+    AirflowSkipException,
+)
+
+from marketing_ops.errors import FatalError, MarketingOpsError, QuotaExhaustedError, RetryableError
+from marketing_ops.notifiers.failure import notify_failure
+from marketing_ops.operators.connections import from_airflow
+from marketing_ops.operators.retries import RetryableOnly
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from marketing_ops.warehouse import Warehouse
+
+Counts = dict[str, Any]
+"""What an operator returns: counts, ids and names of ours; never a contact."""
+
+
+class MarketingOpsOperator(BaseOperator):
+    """Runs one engine function against the warehouse and returns its counts.
+
+    A subclass says `work`. A FatalError fails the task at once, a RetryableError is retried, an
+    exhausted quota skips it as postponed. What the log shows of an error are our own sentences:
+    the chain behind them may quote a row or an address and is cut off.
+    """
+
+    is_live_only: ClassVar[bool] = False
+    """True for work with an outward effect: a backfill skips it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("retry_policy", RetryableOnly())
+        kwargs.setdefault("on_failure_callback", notify_failure)
+        super().__init__(**kwargs)
+        self._warehouse: Warehouse | None = None
+
+    def execute(self, context: Context) -> Counts:
+        """Open the warehouse, do the work, close what this task had open as an incident."""
+        if self.is_live_only and is_backfill(context):
+            raise AirflowSkipException(
+                "a backfill sends nothing and changes nothing that is live: nothing was done"
+            )
+        with _as_airflow_errors(self.log):
+            from marketing_ops import incidents
+            from marketing_ops.warehouse import check_version, connect
+
+            subject = f"{self.dag_id}.{self.task_id}"
+            with connect(from_airflow, application=subject[:63]) as warehouse:
+                self._warehouse = warehouse
+                check_version(warehouse)
+                counts = self.work(warehouse, context)
+                if not is_backfill(context):
+                    incidents.close_incidents(warehouse, subject)
+        return counts
+
+    def work(self, warehouse: Warehouse, context: Context) -> Counts:
+        """Call the engine; an autocommit connection to a warehouse of the right version."""
+        raise NotImplementedError
+
+    def report(self, line: str) -> None:
+        """Show a line of progress in the task's log."""
+        self.log.info("%s", line)
+
+    def on_kill(self) -> None:
+        """Stop what Postgres does for us and hang up: an open transaction leaves no trace."""
+        if self._warehouse is not None:
+            with suppress(Exception):  # the connection may be half closed: we only want it gone
+                self._warehouse.cancel_safe(timeout=2)
+            self._warehouse.close()
+
+
+def run_type(context: Mapping[str, Any]) -> str:
+    """What made Airflow run this: scheduled, manual, backfill, asset_triggered, ..."""
+    found = context["dag_run"].run_type
+    return str(getattr(found, "value", found))
+
+
+def is_backfill(context: Mapping[str, Any]) -> bool:
+    """Whether Airflow runs this as a backfill."""
+    return run_type(context) == "backfill"
+
+
+def counts_of(report: Any) -> Counts:
+    """The counts and flags of an engine's report, without its lists."""
+    if dataclasses.is_dataclass(report) and not isinstance(report, type):
+        names = [field.name for field in dataclasses.fields(report)]
+        values = {name: getattr(report, name) for name in names}
+    else:
+        values = dict(report)
+    return {name: value for name, value in values.items() if _is_count(value)}
+
+
+def _is_count(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_count(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+@contextmanager
+def _as_airflow_errors(log: Any) -> Iterator[None]:
+    import psycopg
+
+    from marketing_ops.warehouse import translated_errors
+
+    outcome: Exception
+    try:
+        with translated_errors():
+            try:
+                yield
+            except psycopg.DataError as error:
+                # Its primary message quotes the value, which may be a person's.
+                raise FatalError(
+                    f"Postgres refuses a value ({error.sqlstate}): a record does not fit its table"
+                ) from error
+        return
+    except (AirflowException, AirflowRuntimeError):
+        raise  # Airflow's own: it knows what they mean
+    except QuotaExhaustedError as error:
+        outcome = AirflowSkipException(
+            f"postponed: {error} (the quota is back in {error.reset_seconds:.0f} s)"
+        )
+    except RetryableError as error:
+        outcome = RetryableError(str(error), retry_after=error.retry_after)
+    except MarketingOpsError as error:
+        log.error("raised at %s", _where(error))
+        outcome = AirflowFailException(str(error))
+    except Exception as error:
+        # Not one of ours, so a fault of this code. Its message may quote anything: not shown.
+        log.error("%s raised at %s", type(error).__name__, _where(error))
+        outcome = AirflowFailException(
+            f"an error nobody foresaw ({type(error).__name__}): the log names its place; report it"
+        )
+    raise outcome  # outside the handlers, so that nothing hangs on it as cause or context
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return " > ".join(places[-8:])

@@ -1,0 +1,112 @@
+"""Reads one stream of one account into the warehouse."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from marketing_ops import clock
+from marketing_ops.errors import FatalError
+from marketing_ops.operators.base import Counts, MarketingOpsOperator, counts_of
+from marketing_ops.operators.connections import from_airflow
+from marketing_ops.settings import settings
+from marketing_ops.window import Window, run_window
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from marketing_ops.warehouse import Warehouse
+
+EVERYTHING = "all"
+"""What the form's `account` and `stream` say when they do not narrow the run."""
+
+Kind = Literal["backfill", "full_refresh"] | None
+
+
+class SyncStreamOperator(MarketingOpsOperator):
+    """Syncs a stream with its children and returns the books.
+
+    Live runs go by the stream's cursor. A backfill, or a window named on the form, reads exactly
+    that window and moves no cursor. A daily stream is read by the first run after local midnight
+    that succeeds, else skipped.
+
+    Args:
+        account: a file of include/sources.
+        stream: one of its streams.
+        cadence: hourly or daily, as the file says.
+    """
+
+    template_fields: ClassVar[tuple[str, ...]] = ("account", "stream")
+
+    def __init__(
+        self, *, account: str, stream: str, cadence: Literal["hourly", "daily"], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.stream = stream
+        self.cadence = cadence
+
+    def work(self, warehouse: Warehouse, context: Context) -> Counts:
+        from marketing_ops.sync.runner import sync_stream
+
+        zone = settings().reporting_timezone
+        params: dict[str, Any] = dict(context.get("params") or {})
+        self._skip_if_not_asked_for(params)
+        window = run_window(context, zone, timedelta(hours=1))
+        kind = _kind(window, params)
+        is_named = params.get("stream", EVERYTHING) != EVERYTHING
+        if self.cadence == "daily" and kind is None and not is_named:
+            self._skip_if_read_today(warehouse, clock.now(), zone)
+        report = sync_stream(
+            warehouse,
+            self.account,
+            self.stream,
+            window,
+            kind=kind,
+            resolve=from_airflow,
+            report=self.report,
+        )
+        if report.status == "postponed":
+            raise AirflowSkipException(
+                f"{self.account}.{self.stream} is postponed: the vendor's quota is used up; the"
+                " next run after its reset goes on where this one stopped"
+            )
+        if not report.balanced:
+            raise FatalError(
+                f"the books of {self.account}.{self.stream} do not balance: see"
+                " mkt_ops.sync_runs; the cursor stays where it was if the run failed"
+            )
+        return counts_of(report)
+
+    def _skip_if_not_asked_for(self, params: dict[str, Any]) -> None:
+        for name, own in (("account", self.account), ("stream", self.stream)):
+            asked = params.get(name, EVERYTHING)
+            if asked not in (EVERYTHING, own):
+                raise AirflowSkipException(f"the form asked for {name} {asked} only")
+
+    def _skip_if_read_today(self, warehouse: Warehouse, at: datetime, zone: str) -> None:
+        midnight = at.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+        row = warehouse.execute(
+            "select max(started_at) from mkt_ops.sync_runs where account = %s and stream = %s"
+            " and status = 'success' and kind in ('initial', 'incremental', 'full_refresh')"
+            " and started_at >= %s",
+            (self.account, self.stream, midnight),
+        ).fetchone()
+        if row is not None and row[0] is not None:
+            raise AirflowSkipException(
+                f"{self.stream} is read once a day, today at {row[0]:%H:%M} UTC"
+            )
+
+
+def _kind(window: Window, params: dict[str, Any]) -> Kind:
+    is_refresh = bool(params.get("full_refresh"))
+    if window.is_backfill or window.is_asked:
+        if is_refresh:
+            raise FatalError(
+                "a full refresh reads everything, a backfill or a window only a part: choose one"
+            )
+        return "backfill"
+    return "full_refresh" if is_refresh else None
