@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
-HOME = PROJECT / ".demo"
+HOME = Path(os.environ.get("MARKETING_OPS_DEMO_HOME") or PROJECT / ".demo").resolve()
 LOGS = HOME / "logs"
 CLOCK = HOME / "clock"
 STATE = HOME / "state.json"
