@@ -1,0 +1,1 @@
+"""Segments: who is in, live and as of any instant, kept incrementally."""

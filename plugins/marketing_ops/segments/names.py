@@ -1,0 +1,61 @@
+"""The words a segment may use: columns of contacts, event types, fields of events."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Kind = Literal["text", "number", "date", "instant", "json"]
+
+COLUMNS: dict[str, Kind] = {
+    "country": "text",
+    "region": "text",
+    "city": "text",
+    "postal_code": "text",
+    "language": "text",
+    "time_zone": "text",
+    "lifecycle": "text",
+    "birth_date": "date",
+    "created_at": "instant",
+    "email": "text",
+    "phone": "text",
+    "first_name": "text",
+    "last_name": "text",
+}
+"""Columns of `mkt_core.contacts` that a rule may test, and what they hold."""
+
+WITHOUT_HISTORY = frozenset({"created_at", "email", "phone", "first_name", "last_name"})
+"""Columns `mkt_core.contact_history` does not keep: their present value holds at any instant."""
+
+EVENT_TYPES: dict[str, str] = {
+    "order_placed": "an order was placed",
+    "order_cancelled": "an order was cancelled",
+    "order_refunded": "an order was refunded, wholly or in part",
+    "cart_updated": "something changed in a cart that is not paid yet",
+    "subscribed": "consent to marketing was given",
+    "unsubscribed": "consent to marketing was withdrawn",
+    "email_sent": "a mail of ours was accepted for delivery",
+    "email_opened": "a mail of ours was opened by a person",
+    "email_clicked": "a link in a mail of ours was clicked",
+}
+"""Event types that unify writes, and what each says."""
+
+ORDER_EVENTS = frozenset({"order_placed", "order_cancelled", "order_refunded"})
+"""Events with an `order_id`, so that the categories of what was ordered are known."""
+
+EVENT_FIELDS: dict[str, Kind] = {
+    "key": "text",
+    "amount": "number",
+    "currency": "text",
+    "campaign": "text",
+    "product_category": "text",
+}
+"""What `where` of an event rule may test, beside `properties.<key>`."""
+
+SUMMABLE = ("amount",)
+"""Numeric fields for sum, min, max and avg, beside `properties.<key>`."""
+
+DISTINCT_FIELDS = ("key", "currency", "campaign")
+"""Fields for `aggregate: distinct`, beside `properties.<key>`."""
+
+LATER_RULES = frozenset({"sequence", "metric", "deal", "product", "campaign", "list"})
+"""Rules of the grammar that this version does not evaluate yet."""
