@@ -1,0 +1,127 @@
+-- grain: one identity        key: (system, account, external_id)
+-- reads: mkt_staging.{contacts,orders,carts}        params: runs, batch
+-- writes: mkt_core.contact_identities
+-- rerun: changes nothing
+--
+-- A person's own record, or only their id (or a guest's address) on an order or cart. The first
+-- such mention makes the identity, so that a fact never waits for its person.
+
+with mentions as (
+    select
+        case when customer_id is null then 'email' else system end as system,
+        case when customer_id is null then '' else account end as account,
+        coalesce(customer_id, email) as external_id,
+        min(placed_at) as seen_at
+    from mkt_staging.orders
+    where sync_run_id = any(%(runs)s::bigint []) and coalesce(customer_id, email) is not null
+    group by 1, 2, 3
+    union all
+    select
+        case when customer_id is null then 'email' else system end as system,
+        case when customer_id is null then '' else account end as account,
+        coalesce(customer_id, email) as external_id,
+        min(created_at) as seen_at
+    from mkt_staging.carts
+    where sync_run_id = any(%(runs)s::bigint []) and coalesce(customer_id, email) is not null
+    group by 1, 2, 3
+),
+
+people as (
+    select
+        system, account, external_id, email, is_email_verified, phone, created_at as seen_at,
+        is_deleted, true as has_record
+    from mkt_staging.contacts
+    where sync_run_id = any(%(runs)s::bigint [])
+    union all
+    select
+        system, account, external_id, case when system = 'email' then external_id end as email,
+        system = 'email' as is_email_verified, null as phone, seen_at, false as is_deleted,
+        false as has_record
+    from mentions
+),
+
+named as (
+    select distinct on (system, account, external_id) *
+    from people
+    order by system, account, external_id, has_record desc, seen_at
+),
+
+compared as materialized (
+    select
+        known.profile_id,
+        named.*
+    from named
+    left join mkt_core.contact_identities as known
+        on
+            named.system = known.system
+            and named.account = known.account
+            and named.external_id = known.external_id
+    where
+        known.profile_id is null
+        or (
+            named.has_record
+            and (
+                named.email, named.is_email_verified, named.phone, named.seen_at, named.is_deleted,
+                named.has_record
+            ) is distinct from (
+                known.email, known.is_email_verified, known.phone, known.first_seen_at,
+                known.is_deleted, known.has_record
+            )
+        )
+        or (not named.has_record and not known.has_record and named.seen_at < known.first_seen_at)
+),
+
+numbered as (
+    select
+        nextval(pg_get_serial_sequence('mkt_core.contact_identities', 'profile_id')) as number,
+        fresh.*
+    from (
+        select * from compared
+        where profile_id is null
+        order by seen_at, system, account, external_id
+    ) as fresh
+),
+
+inserted as (
+    insert into mkt_core.contact_identities (
+        profile_id, system, account, external_id, contact_id, email, is_email_verified, phone,
+        first_seen_at, is_deleted, has_record, batch
+    ) overriding system value
+    select
+        number, system, account, external_id, number, email, is_email_verified, phone, seen_at,
+        is_deleted, has_record, %(batch)s::bigint
+    from numbered
+    returning profile_id
+),
+
+updated as (
+    update mkt_core.contact_identities as known
+    set
+        email = compared.email,
+        is_email_verified = compared.is_email_verified,
+        phone = compared.phone,
+        first_seen_at = compared.seen_at,
+        is_deleted = compared.is_deleted,
+        has_record = compared.has_record,
+        batch = %(batch)s::bigint
+    from compared
+    where known.profile_id = compared.profile_id
+    returning known.profile_id
+),
+
+-- A record may change in a field that is no key: its contact is computed anew all the same.
+observed as (
+    select known.profile_id
+    from mkt_staging.contacts as records
+    inner join mkt_core.contact_identities as known
+        on
+            records.system = known.system
+            and records.account = known.account
+            and records.external_id = known.external_id
+    where records.sync_run_id = any(%(runs)s::bigint [])
+)
+
+select
+    array(select profile_id from inserted) as inserted,
+    array(select profile_id from updated) as updated,
+    array(select profile_id from observed) as observed;
