@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from marketing_ops.errors import FatalError
@@ -71,7 +71,15 @@ _REFUSED: dict[type[nodes.Node], str] = {
 
 
 class ContentError(FatalError):
-    """A template cannot be rendered. The message names the template and the part, never a value."""
+    """A template cannot be rendered. The message names the template and the part, never a value.
+
+    Attributes:
+        is_template_wide: the template itself is wrong, whoever it is for.
+    """
+
+    def __init__(self, message: str, *, is_template_wide: bool = False) -> None:
+        super().__init__(message)
+        self.is_template_wide = is_template_wide
 
 
 @dataclass(frozen=True)
@@ -164,8 +172,8 @@ def _deep_loops(node: nodes.Node, depth: int) -> Iterator[tuple[int, str]]:
 @lru_cache(maxsize=1024)
 def _compiled(source: str, *, is_html: bool) -> Template:
     environment = _HTML if is_html else _TEXT
-    for _, why in refusals(environment.parse(source)):
-        raise TemplateError(f"it {why}")
+    for line, why in refusals(environment.parse(source)):
+        raise TemplateSyntaxError(f"it {why}", line)
     return environment.from_string(source)
 
 
@@ -193,7 +201,10 @@ def _render(template: Mapping[str, Any], part: str, variables: Mapping[str, Any]
     label = f"template `{template.get('name', '?')}`, {part}"
     source = template.get(part)
     if not isinstance(source, str):
-        raise ContentError(f"{label}: is missing; write the file and start the campaign again")
+        raise ContentError(
+            f"{label}: is missing; write the file and start the campaign again",
+            is_template_wide=True,
+        )
     pieces: list[str] = []
     length = 0
     try:
@@ -202,6 +213,8 @@ def _render(template: Mapping[str, Any], part: str, variables: Mapping[str, Any]
             length += len(piece)
             if length > MAX_OUTPUT:
                 raise ContentError(f"{label}: grows beyond {MAX_OUTPUT} characters")
+    except TemplateSyntaxError as error:
+        raise ContentError(f"{label}: {error.message}", is_template_wide=True) from error
     except TemplateError as error:
         raise ContentError(f"{label}: {error.message}") from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:

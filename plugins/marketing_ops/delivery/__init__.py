@@ -1,0 +1,1 @@
+"""From a claimed send to the channel and its outcome: the last gate, the call, the ledger."""
