@@ -6,8 +6,8 @@
 - **Safe to rerun:** yes: starting what is live or stopping what is stopped changes nothing.
 - **Meaning:** files declare, the database decides: merging a file launches nothing, this does.
 - **Impact:** the campaign keeps the state it has; the log says which.
-- **Diagnosis:** the sentence at the end of the task's log: usually a wrong file, named with its line,
-  or an action the state does not allow.
+- **Diagnosis:** the sentence at the end of the task's log: usually a wrong file named with its
+  line, or an action the state does not allow.
 - **Mitigation:** correct what the sentence names and trigger it again. To stop all mail at once,
   whatever the campaign: `marketing-ops stop-sends`.
 """

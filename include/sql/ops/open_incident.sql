@@ -16,6 +16,6 @@ on conflict (cause) where closed_at is null do update
             open_one.details,
             '{subjects}',
             (coalesce(open_one.details -> 'subjects', '[]') - %(subject)s::text)
-            || excluded.details -> 'subjects'
+            || (excluded.details -> 'subjects')
         )
 returning incident_id, times_seen

@@ -22,7 +22,7 @@ def send(subject: str, text: str) -> bool:
     """Mail an alert; False when no such connection exists or the mail could not be handed over.
 
     The connection: host, port, login, password; its extra names `to` (addresses, separated by
-    commas), `from`, and `security`: starttls (default), ssl or none.
+    commas), `from`, and `security`: starttls (default), tls or none.
     """
     from marketing_ops.operators.connections import from_airflow
 
@@ -50,8 +50,8 @@ def _hand_over(connection: Connection, subject: str, text: str) -> None:
     message["To"] = str(extra["to"])
     message.set_content(text)
     security = str(extra.get("security") or "starttls")
-    client = smtplib.SMTP_SSL if security == "ssl" else smtplib.SMTP
-    port = connection.port or {"ssl": 465, "starttls": 587}.get(security, 25)
+    client = smtplib.SMTP_SSL if security == "tls" else smtplib.SMTP
+    port = connection.port or {"tls": 465, "starttls": 587}.get(security, 25)
     with client(connection.host, port, timeout=_TIMEOUT_SECONDS) as server:
         if security == "starttls":
             server.starttls()

@@ -23,6 +23,7 @@ REMIND_AFTER = timedelta(hours=6)
 
 def is_first(notice: Notice) -> bool:
     """Whether on-call has to be told; counts the failure either way."""
+    from marketing_ops.errors import MarketingOpsError
     from marketing_ops.incidents import cause_of, open_incident
     from marketing_ops.operators.connections import from_airflow
     from marketing_ops.warehouse import connect, translated_errors
@@ -35,9 +36,9 @@ def is_first(notice: Notice) -> bool:
             connect(from_airflow, application="marketing_ops notifier") as warehouse,
         ):
             return open_incident(warehouse, cause, notice.subject, details)
-    except Exception as error:
+    except MarketingOpsError as error:
         # The likeliest cause of a failure at night is that the warehouse is away.
-        log.warning("the incident is not in the warehouse (%s)", type(error).__name__)
+        log.warning("the incident is not in the warehouse: %s", error)
     # Every DAG fails then: the cause is the warehouse's, not theirs.
     return _is_first_in_airflow(cause_of("warehouse away", notice.cause))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,12 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from marketing_ops.errors import FatalError, MarketingOpsError, QuotaExhaustedError, RetryableError
+from marketing_ops.errors import (
+    DefinitionError,
+    MarketingOpsError,
+    QuotaExhaustedError,
+    RetryableError,
+)
 from marketing_ops.notifiers.failure import notify_failure
 from marketing_ops.operators.connections import from_airflow
 from marketing_ops.operators.retries import RetryableOnly
@@ -54,17 +59,28 @@ class MarketingOpsOperator(BaseOperator):
             raise AirflowSkipException(
                 "a backfill sends nothing and changes nothing that is live: nothing was done"
             )
-        with _as_airflow_errors(self.log):
-            from marketing_ops import incidents
-            from marketing_ops.warehouse import check_version, connect
+        from marketing_ops.warehouse import translated_errors
 
-            subject = f"{self.dag_id}.{self.task_id}"
-            with connect(from_airflow, application=subject[:63]) as warehouse:
-                self._warehouse = warehouse
-                check_version(warehouse)
-                counts = self.work(warehouse, context)
-                if not is_backfill(context):
-                    incidents.close_incidents(warehouse, subject)
+        try:
+            with translated_errors():
+                return self._execute(context)
+        except (AirflowException, AirflowRuntimeError):
+            raise  # Airflow's own: it knows what they mean
+        except Exception as error:
+            outcome = _as_airflow_error(error, self.log)
+        raise outcome  # outside the handler, so that nothing hangs on it as cause or context
+
+    def _execute(self, context: Context) -> Counts:
+        from marketing_ops import incidents
+        from marketing_ops.warehouse import check_version, connect
+
+        subject = f"{self.dag_id}.{self.task_id}"
+        with connect(from_airflow, application=subject[:63]) as warehouse:
+            self._warehouse = warehouse
+            check_version(warehouse)
+            counts = self.work(warehouse, context)
+            if not is_backfill(context):
+                incidents.close_incidents(warehouse, subject)
         return counts
 
     def work(self, warehouse: Warehouse, context: Context) -> Counts:
@@ -95,7 +111,7 @@ def is_backfill(context: Mapping[str, Any]) -> bool:
 
 
 def counts_of(report: Any) -> Counts:
-    """The counts and flags of an engine's report, without its lists."""
+    """The counts, flags and ids of an engine's report, without lists of anything else."""
     if dataclasses.is_dataclass(report) and not isinstance(report, type):
         names = [field.name for field in dataclasses.fields(report)]
         values = {name: getattr(report, name) for name in names}
@@ -104,47 +120,47 @@ def counts_of(report: Any) -> Counts:
     return {name: value for name, value in values.items() if _is_count(value)}
 
 
+def fail_for_problems(problems: Iterable[object]) -> None:
+    """Fail a task whose other work is done, so that nobody takes it for whole.
+
+    Raises:
+        DefinitionError: there are problems; one a line, with file, line and key.
+    """
+    lines = [str(problem) for problem in problems]
+    if lines:
+        raise DefinitionError("\n".join(lines))
+
+
 def _is_count(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, int) for item in value)  # ids of ours
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_count(item) for key, item in value.items())
     return value is None or isinstance(value, bool | int | float | str)
 
 
-@contextmanager
-def _as_airflow_errors(log: Any) -> Iterator[None]:
+def _as_airflow_error(error: Exception, log: Any) -> Exception:
     import psycopg
 
-    from marketing_ops.warehouse import translated_errors
-
-    outcome: Exception
-    try:
-        with translated_errors():
-            try:
-                yield
-            except psycopg.DataError as error:
-                # Its primary message quotes the value, which may be a person's.
-                raise FatalError(
-                    f"Postgres refuses a value ({error.sqlstate}): a record does not fit its table"
-                ) from error
-        return
-    except (AirflowException, AirflowRuntimeError):
-        raise  # Airflow's own: it knows what they mean
-    except QuotaExhaustedError as error:
-        outcome = AirflowSkipException(
+    if isinstance(error, QuotaExhaustedError):
+        return AirflowSkipException(
             f"postponed: {error} (the quota is back in {error.reset_seconds:.0f} s)"
         )
-    except RetryableError as error:
-        outcome = RetryableError(str(error), retry_after=error.retry_after)
-    except MarketingOpsError as error:
-        log.error("raised at %s", _where(error))
-        outcome = AirflowFailException(str(error))
-    except Exception as error:
-        # Not one of ours, so a fault of this code. Its message may quote anything: not shown.
-        log.error("%s raised at %s", type(error).__name__, _where(error))
-        outcome = AirflowFailException(
-            f"an error nobody foresaw ({type(error).__name__}): the log names its place; report it"
+    if isinstance(error, RetryableError):
+        return RetryableError(str(error), retry_after=error.retry_after)
+    log.error("%s raised at %s", type(error).__name__, _where(error))
+    if isinstance(error.__cause__, psycopg.DataError):
+        # Its primary message quotes the value, which may be a person's.
+        state = error.__cause__.sqlstate
+        return AirflowFailException(
+            f"Postgres refuses a value ({state}): a record does not fit the table it goes to"
         )
-    raise outcome  # outside the handlers, so that nothing hangs on it as cause or context
+    if isinstance(error, MarketingOpsError):
+        return AirflowFailException(str(error))
+    # Not one of ours, so a fault of this code. Its message may quote anything: not shown.
+    return AirflowFailException(
+        f"an error nobody foresaw ({type(error).__name__}): the log names its place; report it"
+    )
 
 
 def _where(error: BaseException) -> str:

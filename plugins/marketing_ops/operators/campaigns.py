@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marketing_ops import clock
-from marketing_ops.errors import DefinitionError, FatalError
-from marketing_ops.operators.base import Counts, MarketingOpsOperator, counts_of
+from marketing_ops.errors import FatalError
+from marketing_ops.operators.base import (
+    Counts,
+    MarketingOpsOperator,
+    counts_of,
+    fail_for_problems,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,9 +31,7 @@ class TickOperator(MarketingOpsOperator):
         from marketing_ops.campaigns.runner import tick
 
         counts = counts_of(tick(warehouse, clock.now(), report=self.report))
-        problems = load_all()[1]
-        if problems:
-            raise DefinitionError("\n".join(str(problem) for problem in problems))
+        fail_for_problems(load_all()[1])
         return counts
 
 
@@ -41,7 +44,7 @@ class ControlCampaignOperator(MarketingOpsOperator):
         is_dry_run: True changes nothing.
     """
 
-    template_fields: ClassVar[tuple[str, ...]] = ("campaign", "action", "is_dry_run")
+    template_fields = ("campaign", "action", "is_dry_run")
     is_live_only: ClassVar[bool] = True
 
     def __init__(

@@ -21,7 +21,7 @@ class DeliverOperator(MarketingOpsOperator):
         budget_seconds: no new message is begun after this long.
     """
 
-    template_fields: ClassVar[tuple[str, ...]] = ("account",)
+    template_fields = ("account",)
     is_live_only: ClassVar[bool] = True
 
     def __init__(self, *, account: str, budget_seconds: float = 50.0, **kwargs: Any) -> None:

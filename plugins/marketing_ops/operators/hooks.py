@@ -1,4 +1,4 @@
-"""Airflow's hooks for our connection types: the form's owner, and the engines' view of it."""
+"""The Airflow hook of the one connection that is no vendor's."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from airflow.sdk import BaseHook
 from marketing_ops.connections import Connection
 from marketing_ops.operators.connections import from_airflow
 
+_SHORTEST_KEY = 32
 
-class AccountHook(BaseHook):
-    """One account of a vendor system.
+
+class ReceiverHook(BaseHook):
+    """The key that signs the links in our mails.
 
     Args:
-        conn_id: an Airflow connection id.
+        receiver_conn_id: a connection of type `marketing_ops_receiver`.
     """
 
-    conn_name_attr = "conn_id"
-    conn_type = "marketing_ops"
-    hook_name = "Marketing Ops account"
+    conn_name_attr = "receiver_conn_id"
+    default_conn_name = "marketing_ops_receiver"
+    conn_type = "marketing_ops_receiver"
+    hook_name = "Marketing Ops: receiver"
 
-    def __init__(self, *, conn_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, receiver_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.conn_id = conn_id
+        self.receiver_conn_id = receiver_conn_id
 
     def get_conn(self) -> Connection:
         """The connection in the form that the engines take.
@@ -31,20 +34,10 @@ class AccountHook(BaseHook):
         Raises:
             FatalError: there is no such connection.
         """
-        return from_airflow(self.conn_id)
+        return from_airflow(self.receiver_conn_id)
 
-
-class ShopifyHook(AccountHook):
-    """One Shopify shop."""
-
-    conn_type = "shopify"
-    hook_name = "Shopify"
-    default_conn_name = "shopify_default"
-
-
-class ReceiverHook(AccountHook):
-    """The key that signs the links in our mails."""
-
-    conn_type = "marketing_ops_receiver"
-    hook_name = "Marketing Ops receiver"
-    default_conn_name = "marketing_ops_receiver"
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether the key is long enough to sign with."""
+        if len(self.get_conn().password) < _SHORTEST_KEY:
+            return False, f"the key is shorter than {_SHORTEST_KEY} characters: make a longer one"
+        return True, "the key is long enough"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from marketing_ops.operators.base import (
     Counts,
     MarketingOpsOperator,
     counts_of,
+    fail_for_problems,
     is_backfill,
     run_type,
 )
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class RollupOperator(MarketingOpsOperator):
     """Recomputes the days of the run's window; a live run also past days that late data touched.
 
-    A run that an asset started has no window of its own: it recomputes touched days only.
+    A run that an asset started has no window of its own: it recomputes touched days only. A broken
+    KPI file fails the task after the others were computed.
     """
 
     def work(self, warehouse: Warehouse, context: Context) -> Counts:
@@ -36,7 +38,7 @@ class RollupOperator(MarketingOpsOperator):
 
         zone = settings().reporting_timezone
         today = clock.now().astimezone(ZoneInfo(zone)).date()
-        days = set()
+        days: set[date] = set()
         if not run_type(context).startswith("asset"):
             window = run_window(context, zone, timedelta(days=1))
             days.update(day for day in window.days(zone) if day <= today)
@@ -44,4 +46,6 @@ class RollupOperator(MarketingOpsOperator):
             days.update(day for day in dirty_days(warehouse) if day < today)
         if not days:
             raise AirflowSkipException("no past day was touched since the last run")
-        return counts_of(rollup(warehouse, sorted(days), report=self.report))
+        report = rollup(warehouse, sorted(days), report=self.report)
+        fail_for_problems(report.problems or [])
+        return counts_of(report)

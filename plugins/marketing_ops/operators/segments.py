@@ -6,8 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from marketing_ops import clock
-from marketing_ops.errors import DefinitionError
-from marketing_ops.operators.base import Counts, MarketingOpsOperator, counts_of
+from marketing_ops.operators.base import (
+    Counts,
+    MarketingOpsOperator,
+    counts_of,
+    fail_for_problems,
+)
 from marketing_ops.settings import settings
 from marketing_ops.window import run_window
 
@@ -27,18 +31,22 @@ class RefreshSegmentsOperator(MarketingOpsOperator):
         from marketing_ops.segments.runner import refresh
 
         reports = refresh(warehouse, clock.now(), report=self.report)
-        problems = load_all()[1]
-        if problems:
-            raise DefinitionError("\n".join(str(problem) for problem in problems))
+        fail_for_problems(load_all()[1])
         return {report.segment: counts_of(report) for report in reports}
 
 
 class SegmentHistoryOperator(MarketingOpsOperator):
-    """Recomputes the members as of the end of each day of the run's window; replaces the day."""
+    """Recomputes the members as of the end of each day of the run's window; replaces the day.
+
+    A broken file fails the task after the others were written.
+    """
 
     def work(self, warehouse: Warehouse, context: Context) -> Counts:
-        from marketing_ops.segments.runner import refresh_history
+        from marketing_ops.segments.definition import load_all
+        from marketing_ops.segments.runner import history
 
         zone = settings().reporting_timezone
         days = run_window(context, zone, timedelta(days=1)).days(zone)
-        return counts_of(refresh_history(warehouse, days, report=self.report))
+        written = history(warehouse, days, report=self.report)
+        fail_for_problems(load_all()[1])
+        return {day.isoformat(): rows for day, rows in written.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -39,7 +39,7 @@ class SyncStreamOperator(MarketingOpsOperator):
         cadence: hourly or daily, as the file says.
     """
 
-    template_fields: ClassVar[tuple[str, ...]] = ("account", "stream")
+    template_fields = ("account", "stream")
 
     def __init__(
         self, *, account: str, stream: str, cadence: Literal["hourly", "daily"], **kwargs: Any

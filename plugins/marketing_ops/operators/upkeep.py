@@ -23,7 +23,7 @@ class RunCheckOperator(MarketingOpsOperator):
         check: a file of include/sql/checks.
     """
 
-    template_fields: ClassVar[tuple[str, ...]] = ("check",)
+    template_fields = ("check",)
     is_live_only: ClassVar[bool] = True
 
     def __init__(self, *, check: str, **kwargs: Any) -> None:

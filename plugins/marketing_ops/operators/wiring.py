@@ -14,6 +14,7 @@ from marketing_ops.operators.retries import RetryableOnly
 from marketing_ops.operators.sync import EVERYTHING
 from marketing_ops.paths import include_root
 from marketing_ops.settings import Source
+from marketing_ops.sources.registry import SYSTEMS
 
 SHOPS_SYNCED = Asset("marketing_ops/shops_synced")
 """Published when an account's streams were read."""
@@ -22,10 +23,14 @@ CONTACTS_UNIFIED = Asset("marketing_ops/contacts_unified")
 """Published when contacts and events are up to date."""
 
 
-SHOPS = frozenset({"shopify"})
-"""Systems whose accounts `sync_shop` reads."""
+SHOPS = frozenset(
+    name
+    for name, system in SYSTEMS.items()
+    if any(stream.entity == "orders" for stream in system.streams)
+)
+"""Systems whose accounts `sync_shop` reads: those that have orders."""
 
-SENDERS = frozenset({"smtp"})
+SENDERS = frozenset(name for name, system in SYSTEMS.items() if system.channels)
 """Systems whose accounts `deliver_sends` sends through."""
 
 
