@@ -16,6 +16,7 @@ from marketing_ops.segments.compiler import Compiler, Statement, has_date_rule, 
 from marketing_ops.segments.definition import Resolved, leaves
 from marketing_ops.segments.grammar import AttributeRule, EventRule
 from marketing_ops.segments.predicates import INSTANT
+from marketing_ops.segments.tables import REAL
 from marketing_ops.settings import settings
 from marketing_ops.warehouse import Warehouse
 
@@ -80,24 +81,42 @@ def touch(
         "has_categories": needs.has_categories,
     }
     count = sqlfile.execute(warehouse, "engage/segment_touch_facts", facts).rowcount
-    windows = sorted(needs.windows)
-    edges = {
-        "at": at,
-        "last_at": last_at,
-        "event_types": [event_type for event_type, _ in windows],
-        "spans": [span for _, span in windows],
-        "created_spans": sorted(needs.created),
-    }
-    count += sqlfile.execute(warehouse, "engage/segment_touch_flips", edges).rowcount
+    if at == last_at:
+        return count
+    statements = [_window_flips(needs, last_at, at)]
     zone = ZoneInfo(settings().reporting_timezone)
-    if needs.dates and last_at.astimezone(zone).date() != at.astimezone(zone).date():
-        for rule in needs.dates:
-            statement = _date_flips(rule)
-            values = {**statement.params, "at": at, "last_at": last_at}
-            text = f"insert into {TOUCHED} (contact_id, is_merged) {statement.sql}"
-            text += " on conflict (contact_id) do nothing"
-            count += warehouse.execute(text.encode(), values).rowcount
+    if last_at.astimezone(zone).date() != at.astimezone(zone).date():
+        statements += [_date_flips(rule) for rule in needs.dates]
+    for statement in statements:
+        text = f"insert into {TOUCHED} (contact_id, is_merged) {statement.sql}"
+        text += " on conflict (contact_id) do nothing"
+        values = {**statement.params, "at": at, "last_at": last_at}
+        count += warehouse.execute(text.encode(), values).rowcount
     return count
+
+
+def _window_flips(needs: Dependencies, last_at: datetime, at: datetime) -> Statement:
+    """Contacts with an event, or a birth in our books, that crossed the edge of a window.
+
+    One short range per edge, its instants bound as values: Postgres then plans for the one
+    partition each lies in.
+    """
+    events, contacts = REAL.events, REAL.contacts
+    ranges = []
+    for number, (event_type, span) in enumerate(sorted(needs.windows)):
+        after = sa.bindparam(f"a{number}", last_at - span, type_=INSTANT)
+        until = sa.bindparam(f"u{number}", at - span, type_=INSTANT)
+        kind = sa.bindparam(f"t{number}", event_type, type_=sa.Text)
+        happened = events.c.occurred_at
+        crossed = [events.c.event_type == kind, happened > after, happened <= until]
+        ranges.append(sa.select(events.c.contact_id).where(*crossed))
+    for number, span in enumerate(sorted(needs.created)):
+        after = sa.bindparam(f"ca{number}", last_at - span, type_=INSTANT)
+        until = sa.bindparam(f"cu{number}", at - span, type_=INSTANT)
+        created = contacts.c.created_at
+        ranges.append(sa.select(contacts.c.contact_id).where(created > after, created <= until))
+    found = sa.union_all(*ranges).subquery("f")
+    return render(sa.select(found.c.contact_id, sa.false()).distinct())
 
 
 def _date_flips(rule: AttributeRule) -> Statement:

@@ -88,7 +88,7 @@ def _or_false(expression: Expression) -> Expression:
 
 def _equals(value: Value, operands: list[Any], bind: Bind, zone: str) -> Expression:
     if value.kind == "text":
-        return _any(value.column, [_as_text(one) for one in operands], sa.Text, bind)
+        return _any(value.column, [plain_text(one) for one in operands], sa.Text, bind)
     if value.kind == "date":
         days = [_as_day(one) for one in operands]
         return _any(value.column, [day for day in days if day is not None], sa.Date, bind)
@@ -109,7 +109,9 @@ def _equals_untyped(value: Value, operands: list[Any], bind: Bind) -> Expression
     """Numbers are compared as numbers, days as days, the rest as text."""
     numbers = [Decimal(one) for one in operands if is_number(one)]
     days = [_as_day(one) for one in operands if isinstance(one, date)]
-    texts = [_as_text(one) for one in operands if not is_number(one) and not isinstance(one, date)]
+    texts = [
+        plain_text(one) for one in operands if not is_number(one) and not isinstance(one, date)
+    ]
     parts: list[Expression] = []
     if numbers:
         parts.append(_any(value.number, numbers, sa.Numeric, bind))
@@ -222,7 +224,8 @@ def literal(number: int) -> Expression:
     return sa.literal_column(str(int(number)), sa.Integer)
 
 
-def _as_text(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """A plain value as the text it is compared as."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat() if isinstance(value, date) else str(value)

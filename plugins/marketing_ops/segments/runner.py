@@ -15,6 +15,7 @@ from marketing_ops.segments.compiler import Statement
 from marketing_ops.segments.definition import (
     Registry,
     Resolved,
+    SegmentFile,
     canonical,
     definition_hash,
     load_all,
@@ -102,12 +103,17 @@ def refresh(
     with _one_at_a_time(warehouse), warehouse.transaction():
         # One snapshot: what a batch that commits meanwhile brings belongs to the next call.
         warehouse.execute("set transaction isolation level repeatable read")
+        # A crash may lose the whole call, never a part: the next one finds the same again. Whatever
+        # is built on it commits later, and so after it.
+        warehouse.execute("set local synchronous_commit = off")
         sqlfile.execute(warehouse, "engage/segment_temporary_tables")
         if names is None:
             _retire(warehouse, at, report)
         batch = last_batch(warehouse)
         done: list[SegmentReport] = []
-        for one in _passes(warehouse, chosen):
+        for number, one in enumerate(_passes(warehouse, chosen)):
+            if number:
+                sqlfile.execute(warehouse, "engage/segment_clear_temporary_tables")
             done += _evaluate(warehouse, one, at, batch, full=full)
     for line in done:
         if line.entered or line.left:
@@ -122,10 +128,25 @@ def _chosen(registry: Registry, names: Sequence[str] | None, problems: list[str]
             own = [text for text in problems if f"/{name}.yaml:" in text]
             missing = f"there is no segment `{name}`.{did_you_mean(name, set(registry))}"
             raise DefinitionError("\n".join(own) or missing)
-    return [_prepared(name, registry) for name in wanted]
+    ready = _prepared(registry)
+    return [ready[name] for name in wanted]
 
 
-def _prepared(name: str, registry: Registry) -> _Segment:
+_ready: tuple[dict[str, SegmentFile], dict[str, _Segment]] = ({}, {})
+
+
+def _prepared(registry: Registry) -> dict[str, _Segment]:
+    """Every segment resolved and hashed; done again only when a file was read anew."""
+    global _ready
+    files, ready = _ready
+    is_same = files.keys() == registry.keys()
+    if not is_same or any(files[name] is not file for name, file in registry.items()):
+        ready = {name: _segment(name, registry) for name in registry}
+        _ready = (dict(registry), ready)
+    return ready
+
+
+def _segment(name: str, registry: Registry) -> _Segment:
     tree = resolve(registry[name].where, registry, way=(name,))
     text = json.dumps(canonical(tree), sort_keys=True)
     return _Segment(name, definition_hash(name, registry), tree, text)
@@ -176,7 +197,6 @@ def _evaluate(
     is_new = one.last_at is None
     at = at if one.last_at is None else max(at, one.last_at)
     touched = 0
-    warehouse.execute("truncate segment_touched, segment_hits, segment_heard, segment_current")
     if one.last_at is not None:
         trees = [segment.tree for segment in one.segments]
         touched = flips.touch(
@@ -198,6 +218,8 @@ def _recompute(
         warehouse.execute("set local work_mem = '256MB'")
     else:
         warehouse.execute("analyze segment_touched")
+        # A few contacts' events are read by index, however scattered: they are warm or on SSD.
+        warehouse.execute("set local random_page_cost = 1.1")
     names = [segment.name for segment in one.segments]
     scope = compiler.EVERYONE if is_full else flips.TOUCHED
     _find(warehouse, one.segments, scope, "live", {"at": at})
@@ -303,7 +325,7 @@ def history(
     registry, problems = load_all()
     for problem in problems:
         report(f"not evaluated: {problem}")
-    segments = tuple(_prepared(name, registry) for name in sorted(registry))
+    segments = tuple(_chosen(registry, None, []))
     written: dict[date, int] = {}
     for day in sorted(set(days)):
         end = day_window(day, settings().reporting_timezone).end
