@@ -15,6 +15,8 @@ import pytest
 from marketing_ops import clock, warehouse
 from marketing_ops.warehouse import Warehouse
 
+pytest_plugins = ["tests.sandbox_fixtures"]
+
 SERVER_VARIABLE = "MARKETING_OPS_TEST_POSTGRES"
 """A URI of a server the tests may create databases in; without it an embedded one is started."""
 

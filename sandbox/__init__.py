@@ -1,0 +1,1 @@
+"""The vendors' APIs, simulated: they behave, keep state, and misbehave on demand."""
