@@ -1,0 +1,18 @@
+-- grain: one node at which somebody in the working table is due
+-- reads: tick_work, mkt_engage.campaign_nodes    params: at
+-- rerun: reads only
+select
+    n.kind,
+    w.campaign_id,
+    w.version,
+    w.step_id,
+    count(*) as due,
+    bool_or(n.params ? 'reset_event') as has_reset
+from tick_work as w
+inner join mkt_engage.campaign_nodes as n
+    on
+        w.campaign_id = n.campaign_id
+        and w.version = n.version
+        and w.step_id = n.step_id
+where w.status = 'active' and w.due_at <= %(at)s
+group by n.kind, w.campaign_id, w.version, w.step_id;

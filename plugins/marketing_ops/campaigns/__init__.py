@@ -1,0 +1,1 @@
+"""Campaigns: files declare, the database decides, one set-based tick moves everybody."""

@@ -1,0 +1,278 @@
+"""The tick: one instant of every campaign, as a pure function of state, facts and definitions.
+
+Each group of shards is one transaction. It acts on the facts that its shards have not seen yet and
+moves their marks with it, so a tick that is killed, repeated or run by several workers gives the
+same ledger as one that ran through.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from psycopg.types.json import Jsonb
+
+from marketing_ops import sqlfile
+from marketing_ops.campaigns import book as books
+from marketing_ops.campaigns import entries
+from marketing_ops.campaigns.advance import Advance
+from marketing_ops.campaigns.book import Book
+from marketing_ops.campaigns.entries import Evaluation, Facts, Mark, json
+from marketing_ops.settings import settings
+from marketing_ops.warehouse import (
+    Warehouse,
+    ensure_partitions,
+    last_batch,
+    translated_errors,
+    try_lock,
+)
+
+_log = logging.getLogger(__name__)
+
+SHARDS = 64
+LOCK = "campaign tick"
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_prepared: WeakKeyDictionary[Warehouse, set[date]] = WeakKeyDictionary()
+
+
+@dataclass
+class TickReport:
+    """What one tick did.
+
+    Attributes:
+        at: the instant it ticked: never before an earlier tick's.
+        batch: the last batch it saw.
+        counts: entered, left, moved, claimed, skipped, held; and `busy`: groups of shards that
+            another worker was at.
+    """
+
+    tick_id: int
+    at: datetime
+    batch: int
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        names = ("entered", "left", "moved", "claimed", "skipped", "held", "busy")
+        return ", ".join(f"{self.counts[name]} {name}" for name in names if self.counts[name])
+
+
+def group_of(group: int, groups: int) -> list[int]:
+    """The shards of one group."""
+    return [shard for shard in range(SHARDS) if shard % groups == group]
+
+
+def lock_name(group: int, groups: int) -> tuple[object, ...]:
+    """What a worker locks to work on a group; see `warehouse.lock`."""
+    return (LOCK, groups, group)
+
+
+def tick(
+    warehouse: Warehouse, at: datetime, *, report: Callable[[str], None] = _log.info
+) -> TickReport:
+    """Bring every campaign to the instant `at`, or to the last tick's when that was later.
+
+    Only facts of batches committed before the tick began, and dated up to it, are seen. Sends are
+    decided in `mkt_engage.sends`, never delivered here.
+
+    Raises:
+        RetryableError: Postgres is busy, full or away; what was committed stays, a rerun goes on.
+        FatalError: the warehouse is not migrated.
+    """
+    with translated_errors():
+        batch = last_batch(warehouse)
+        row = warehouse.execute("select max(tick_at) from mkt_ops.ticks").fetchone()
+        at = max(at, row[0]) if row and row[0] else at
+        book = Book(warehouse)
+        _prepare(warehouse, at)
+        row = warehouse.execute(
+            "insert into mkt_ops.ticks (tick_at, batch, definitions_hash) values (%s, %s, %s)"
+            " returning tick_id",
+            (at, batch, book.hash),
+        ).fetchone()
+        assert row is not None
+        result = TickReport(int(row[0]), at, batch)
+        shards = _probe(warehouse, book, at, batch)
+        groups = settings().limits.shards
+        for group in range(groups):
+            if shards.isdisjoint(group_of(group, groups)):
+                continue
+            with warehouse.transaction():
+                # A statement of its own: what follows must see what the last holder committed.
+                if try_lock(warehouse, *lock_name(group, groups)):
+                    result.counts += _Group(warehouse, book, group_of(group, groups), result).run()
+                else:
+                    result.counts["busy"] += 1
+        if result.counts:
+            warehouse.execute(
+                "update mkt_ops.ticks set counts = %s where tick_id = %s",
+                (Jsonb(dict(result.counts)), result.tick_id),
+            )
+            report(f"tick {result.tick_id}: {result}")
+        return result
+
+
+def _prepare(warehouse: Warehouse, at: datetime) -> None:
+    """The session's working tables and this month's partitions, once a connection and month."""
+    months = _prepared.setdefault(warehouse, set())
+    if not months:
+        sqlfile.execute(warehouse, "engage/tick_tables")
+    month = at.astimezone(UTC).date().replace(day=1)
+    if month not in months:
+        ensure_partitions(warehouse, "mkt_engage.sends", month, month)
+        ensure_partitions(warehouse, "mkt_engage.enrolment_log", month, month)
+        months.add(month)
+
+
+def _probe(warehouse: Warehouse, book: Book, at: datetime, batch: int) -> set[int]:
+    """The shards in which there is something to do."""
+    states = books.read_states(warehouse)
+    params = {
+        "at": at,
+        "batch": batch,
+        "live": [state.campaign_id for state in states if state.is_live],
+        "open": [state.campaign_id for state in states if state.is_open],
+        "segments": book.segments(states),
+        "types": book.types,
+    }
+    return {int(row[0]) for row in sqlfile.execute(warehouse, "engage/tick_probe", params)}
+
+
+class _Group:
+    """One transaction of a tick: the shards of one group, under their lock."""
+
+    def __init__(
+        self, warehouse: Warehouse, book: Book, shards: list[int], report: TickReport
+    ) -> None:
+        self.warehouse = warehouse
+        self.book = book
+        self.states = books.read_states(warehouse)
+        self.facts = self._read_facts(shards, report)
+        self.counts: Counter[str] = Counter()
+
+    def run(self) -> Counter[str]:
+        """Exits and goals, entries, moves and claims, the log, the marks; returns the counts."""
+        sqlfile.execute(self.warehouse, "engage/tick_reset")
+        self._load_events()
+        if self.facts.types:
+            self._leave("engage/tick_hits_events", {"watches": self.book.watches})
+        found = entries.gather(self.warehouse, self.book, self.states, self.facts)
+        if found and (entered := entries.enrol(self.warehouse, found, self.facts)):
+            self.counts["entered"] = entered
+            params = {
+                "watches": self.book.watches,
+                "batch": self.facts.batch,
+                "at": self.facts.at,
+            }
+            self._leave("engage/tick_hits_entered", params)
+        self._advance()
+        sqlfile.execute(
+            self.warehouse,
+            "engage/tick_log",
+            {"tick_id": self.facts.tick_id, "at": self.facts.at},
+        )
+        self._move_marks()
+        return self.counts
+
+    def _read_facts(self, shards: list[int], report: TickReport) -> Facts:
+        marks = {
+            int(row[0]): Mark(int(row[0]), int(row[1]), row[2], _evaluations(row[3]))
+            for row in self.warehouse.execute(
+                "select shard, seen_batch, greatest(seen_at, %s), seen_segments"
+                " from mkt_engage.shard_marks where shard = any(%s)",
+                (_BEGINNING, shards),
+            )
+        }
+        own = {
+            (int(row[0]), int(row[1])): Mark(
+                int(row[1]), int(row[2]), row[3], _evaluations(row[4]), bool(row[5])
+            )
+            for row in self.warehouse.execute(
+                "select campaign_id, shard, seen_batch, greatest(seen_at, %s), seen_segments,"
+                " is_existing from mkt_engage.campaign_marks where shard = any(%s)",
+                (_BEGINNING, shards),
+            )
+        }
+        # Another worker may have come here with a later instant: time never goes back.
+        at = max([report.at, *(mark.at for mark in marks.values())])
+        batch = max([report.batch, *(mark.batch for mark in marks.values())])
+        evaluated = {
+            str(row[0]): Evaluation(row[1], int(row[2]), str(row[3]))
+            for row in self.warehouse.execute(
+                "select segment, last_evaluated_at, last_batch, definition_hash"
+                " from mkt_engage.segments where segment = any(%s) and last_evaluated_at <= %s",
+                (self.book.segments(self.states), at),
+            )
+        }
+        return Facts(report.tick_id, at, batch, shards, marks, own, set(), evaluated)
+
+    def _load_events(self) -> None:
+        """Bring the events that became visible since the marks into `tick_events`."""
+        open_ids = {state.campaign_id for state in self.states if state.is_open}
+        own = [mark for key, mark in self.facts.own_marks.items() if key[0] in open_ids]
+        marks = [*self.facts.marks.values(), *own]
+        min_batch = min(mark.batch for mark in marks)
+        min_at = min(mark.at for mark in marks)
+        if not self.book.types or (min_batch >= self.facts.batch and min_at >= self.facts.at):
+            return
+        params = {
+            "shards": self.facts.shards,
+            "types": self.book.types,
+            "batch": self.facts.batch,
+            "at": self.facts.at,
+            "min_batch": min_batch,
+            "min_at": min_at,
+        }
+        if sqlfile.execute(self.warehouse, "engage/tick_load_events", params).rowcount:
+            rows = self.warehouse.execute("select distinct event_type from tick_events")
+            self.facts.types.update(str(row[0]) for row in rows)
+
+    def _leave(self, file: str, params: dict[str, Any]) -> None:
+        """Apply the goals and exits that a statement finds."""
+        self.warehouse.execute("truncate tick_hits")
+        if sqlfile.execute(self.warehouse, file, params).rowcount:
+            applied = {"at": self.facts.at, "seq": 2}
+            rows = sqlfile.execute(self.warehouse, "engage/tick_apply_hits", applied).rowcount
+            self.counts["left"] += rows
+
+    def _advance(self) -> None:
+        live = [state.campaign_id for state in self.states if state.is_live]
+        params = {"shards": self.facts.shards, "campaigns": live, "at": self.facts.at}
+        loaded = sqlfile.execute(self.warehouse, "engage/tick_load_work", params).rowcount
+        if not loaded:
+            return
+        brands = self.book.fresh_brands(self.states)
+        ages = books.ages(self.warehouse, brands, self.facts.at, self.facts.batch)
+        senders = self.book.senders(self.states, ages)
+        advance = Advance(self.warehouse, self.book, self.facts, senders)
+        advance.run()
+        self.counts += advance.counts
+
+    def _move_marks(self) -> None:
+        """Note what these shards have seen; a guard may have closed a campaign just now."""
+        full = {state.campaign_id for state in books.read_states(self.warehouse) if state.is_full}
+        took = [s.campaign_id for s in self.states if s.is_open and s.campaign_id not in full]
+        waiting = [
+            s.campaign_id for s in self.states if s.state != "stopped" and s.campaign_id not in took
+        ]
+        params = {
+            "shards": self.facts.shards,
+            "batch": self.facts.batch,
+            "at": self.facts.at,
+            "seen_segments": json(self.facts.evaluated),
+            "tick_id": self.facts.tick_id,
+            "waiting": waiting,
+            "open": took,
+        }
+        sqlfile.execute(self.warehouse, "engage/tick_advance_marks", params)
+
+
+def _evaluations(stored: dict[str, Any]) -> dict[str, Evaluation]:
+    return {
+        name: Evaluation(datetime.fromisoformat(row["at"]), int(row["batch"]), str(row["hash"]))
+        for name, row in stored.items()
+    }
