@@ -281,16 +281,14 @@ def test_dead_worker_leaves_only_the_begun_call_in_doubt(
 def test_late_outcome_of_a_worker_taken_for_dead_is_kept(
     ledger: Any, db: Warehouse, accounts: Any
 ) -> None:
-    """unknown climbs to accepted when the worker answers after all; accepted never falls back."""
+    """Unknown climbs to accepted when the worker answers after all; accepted never falls back."""
     send_id = ledger.claim(status="unknown", attempts=1, in_flight_at=ledger.now)
     row = ledger.read(send_id)
     params = {"send_id": send_id, "entered_on": row["entered_on"]}
     from marketing_ops import sqlfile
 
-    base = dict.fromkeys(
-        "reason not_before content_hash address_hash next_send_id next_entered_on"
-        " next_attempts".split()
-    )
+    base: dict[str, Any] = dict.fromkeys(("reason", "not_before", "content_hash", "address_hash"))
+    base |= dict.fromkeys(("next_send_id", "next_entered_on", "next_attempts"))
     base |= params | {"is_hard_bounce": False, "account": "a", "durability": "off"}
     base["now"] = ledger.now
     for status, expected in (
