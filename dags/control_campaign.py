@@ -3,7 +3,8 @@
 - **Owner:** lifecycle-marketing
 - **Reads:** include/campaigns, mkt_engage.campaigns.
 - **Writes:** mkt_engage.campaigns, mkt_engage.campaign_versions, mkt_ops.audit_log.
-- **Safe to rerun:** yes: starting what is live or stopping what is stopped changes nothing.
+- **Safe to rerun:** yes: starting what is live takes an edited file over; an action that the state
+  does not allow is refused and changes nothing.
 - **Meaning:** files declare, the database decides: merging a file launches nothing, this does.
 - **Impact:** the campaign keeps the state it has; the log says which.
 - **Diagnosis:** the sentence at the end of the task's log: usually a wrong file named with its

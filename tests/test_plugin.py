@@ -67,7 +67,8 @@ for name in ("http", "csv", "json", "mail", "runner", "errors", "settings"):
 import marketing_ops.operators.base
 from marketing_ops.errors import FatalError
 assert FatalError is before
-copies = [m for m in sys.modules.values() if getattr(m, "__file__", None) == marketing_ops.errors.__file__]
+own = marketing_ops.errors.__file__
+copies = [m for m in sys.modules.values() if getattr(m, "__file__", None) == own]
 assert len(copies) == 1, copies
 print("loaded once")
 """

@@ -214,8 +214,6 @@ def test_retry_policy_honours_retry_after_up_to_a_bound() -> None:
 
 
 def test_counts_leave_lists_out() -> None:
-    """What an operator returns holds numbers and names; a list could hold people."""
-    assert counts_of({"rows": 3, "ok": True, "people": ["ana"], "by": {"a": 1, "b": [2]}}) == {
-        "rows": 3,
-        "ok": True,
-    }
+    """What an operator returns holds numbers, names and ids of ours; a list could hold people."""
+    given = {"rows": 3, "ok": True, "ids": [4], "people": ["ana"], "by": {"a": 1, "b": ["ana"]}}
+    assert counts_of(given) == {"rows": 3, "ok": True, "ids": [4]}

@@ -79,6 +79,7 @@ class MarketingOpsOperator(BaseOperator):
             self._warehouse = warehouse
             check_version(warehouse)
             counts = self.work(warehouse, context)
+            self.report(f"done: {counts}")
             if not is_backfill(context):
                 incidents.close_incidents(warehouse, subject)
         return counts
