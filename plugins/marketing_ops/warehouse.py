@@ -190,6 +190,9 @@ def migrate(warehouse: Warehouse) -> list[str]:
                 (migration.version, migration.name, migration.checksum, clock.now()),
             )
             done.append(migration.name)
+        from marketing_ops.sync.tables import create_raw_tables  # it needs this module
+
+        create_raw_tables(warehouse)
     return done
 
 

@@ -1,0 +1,1 @@
+"""The vendors: one package each with a client, declarative streams and a connection form."""

@@ -1,0 +1,1 @@
+"""SMTP: a system that is written to by delivery; only its connection form is declared here."""

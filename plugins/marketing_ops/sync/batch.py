@@ -1,0 +1,300 @@
+"""A batch of rows on their way into Postgres: COPY text, de-duplicated, with its rejects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from marketing_ops.sources.base import Page, Stream
+from marketing_ops.sync.books import Counts
+from marketing_ops.sync.rows import NULL, Fields, RowShape, escape, shape_of
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that cannot be stored, with its bytes."""
+
+    stream: str
+    record_id: str | None
+    reason: str
+    payload: bytes
+
+
+class RowSet:
+    """The rows of one stream in a batch.
+
+    Attributes:
+        lines: COPY text: the shape's columns, the hash, the source's time; None = superseded.
+        index: id -> place in `lines`.
+        complete: parents whose nested list was here as a whole, so that absence means gone.
+        unresolved: rows whose parent's time is not known in this batch.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.shape: RowShape = shape_of(stream)
+        self.counts = Counts()
+        self.lines: list[str | None] = []
+        self.stamps: list[str] = []
+        self.index: dict[str, int] = {}
+        self.complete: set[str] = set()
+        self.unresolved = 0
+
+    def put(self, key: str, line: str) -> None:
+        """Add a row; of two with one id the later one stays."""
+        if key in self.index:
+            self.drop(self.index[key])
+        self.index[key] = len(self.lines)
+        self.lines.append(line)
+
+    def drop(self, place: int) -> None:
+        """Take a row out as a duplicate."""
+        if self.lines[place] is not None:
+            self.lines[place] = None
+            self.counts.duplicates += 1
+
+    def rows(self) -> list[str]:
+        """The rows that stay."""
+        if not self.counts.duplicates:
+            return self.lines  # type: ignore[return-value]  # nothing was dropped
+        return [line for line in self.lines if line is not None]
+
+
+def line_of(fields: tuple[str, ...] | Fields, stamp: str) -> str:
+    """COPY text of a row: its fields, their hash, the source's time.
+
+    Raises:
+        UnicodeEncodeError: a text is not valid Unicode.
+    """
+    text = "\t".join(fields)
+    return f"{text}\t\\\\x{blake2b(text.encode(), digest_size=8).hexdigest()}\t{stamp}"
+
+
+class Batch:
+    """Collects pages of one stream family until they are merged.
+
+    Attributes:
+        newest: the largest source time among the rows, as text; "" without one.
+        records: how many records stood by themselves (lines or roots), for the source's count.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.root = RowSet(stream)
+        self.children = [RowSet(child) for child in stream.children]
+        self.rejects: list[Reject] = []
+        self.newest = ""
+        self.records = 0
+        self.roots = 0
+        self.pages = 0
+        self.bytes = 0
+        self._spans: dict[str, list[tuple[int, int]]] = {}
+        self._on_lines = [child for child in self.children if child.stream.line_mark]
+
+    def row_sets(self) -> list[RowSet]:
+        """The root's rows, then each child's."""
+        return [self.root, *self.children]
+
+    @property
+    def size(self) -> int:
+        """Rows in the batch."""
+        return sum(len(rows.lines) for rows in self.row_sets())
+
+    def add_page(self, page: Page) -> None:
+        """Take a page in."""
+        self.pages += 1
+        for reason, payload in page.broken:
+            self._reject(self.root, None, reason, payload)
+            self.records += 1
+            self.roots += 1
+        for record in page.records:
+            self._add_parsed(record, page.is_escaped)
+        if page.lines:
+            self._add_lines(page.lines)
+
+    def _add_parsed(self, record: Any, is_escaped: bool) -> None:
+        self.records += 1
+        self.roots += 1
+        if isinstance(record, dict):
+            self._add_root(record, is_escaped)
+        else:
+            self._reject(self.root, None, "is not an object", _bytes(record))
+
+    def _add_lines(self, block: bytes) -> None:
+        """The lines of a bulk file: roots, and children that name their parent."""
+        loads, add_root, add_child = orjson.loads, self._add_root, self._add_line_child
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        self.records += len(lines)
+        self.bytes += len(block)
+        for line in lines:
+            try:
+                record = loads(line)
+            except orjson.JSONDecodeError:
+                self._reject(self.root, None, "is not valid JSON or not valid UTF-8", line)
+                continue
+            if type(record) is not dict:
+                self._reject(self.root, None, "is not an object", line)
+            elif "__parentId" in record:
+                add_child(record, b"\\" in line)
+            else:
+                self.roots += 1
+                add_root(record, b"\\" in line)
+
+    def _add_line_child(self, record: dict[str, Any], is_escaped: bool) -> None:
+        key = record.get("id")
+        for rows in self._on_lines:
+            if type(key) is str and rows.stream.line_mark in key:
+                break
+        else:
+            self._reject(self.root, _id_of(record), "is of a kind nobody declared", _bytes(record))
+            return
+        shape = rows.shape
+        fields = shape.fast(record) or shape.careful(record)
+        if is_escaped:
+            fields = escape(fields)
+        parent = fields[shape.parent or 0]
+        if parent is NULL or fields[0] is NULL:
+            self._reject(rows, _id_of(record), "has no id or no parent", _bytes(record))
+            return
+        rows.counts.fetched += 1
+        place = self.root.index.get(parent)
+        if place is None:
+            rows.unresolved += 1
+        rows.put(fields[0], line_of(fields, NULL if place is None else self.root.stamps[place]))
+
+    def _add_root(self, record: dict[str, Any], is_escaped: bool) -> None:
+        nested = [_take(record, rows.stream.nested) for rows in self.children]
+        root, shape = self.root, self.root.shape
+        try:
+            fields = shape.fast(record) or shape.careful(record)
+            if is_escaped:
+                fields = escape(fields)
+            key, stamp = fields[0], fields[shape.cursor or 0]
+            line = line_of(fields, stamp)
+        except UnicodeEncodeError:
+            reason = "holds text that is not valid UTF-8, or a number that is none"
+            self._reject_root(record, nested, reason)
+            return
+        if key is NULL or stamp is NULL:
+            reason = "has no id" if key is NULL else f"has no usable {self.stream.cursor}"
+            self._reject_root(record, nested, reason)
+            return
+        root.counts.fetched += 1
+        if self._supersede(key, stamp):
+            for rows, items in zip(self.children, nested, strict=True):
+                rows.counts.fetched += len(items or ())
+                rows.counts.duplicates += len(items or ())
+            root.counts.duplicates += 1
+            return
+        spans = []
+        for rows, items in zip(self.children, nested, strict=True):
+            start = len(rows.lines)
+            if items is not None:
+                self._add_nested(rows, record, key, stamp, items, is_escaped)
+            spans.append((start, len(rows.lines)))
+        root.put(key, line)
+        root.stamps.append(stamp)
+        if spans:
+            self._spans[key] = spans
+        if stamp[:-1] > self.newest[:-1]:
+            self.newest = stamp
+
+    def _reject_root(
+        self, record: dict[str, Any], nested: list[list[Any] | None], reason: str
+    ) -> None:
+        """Reject a record with its children, which stay inside its bytes and are not counted."""
+        for rows, items in zip(self.children, nested, strict=True):
+            if items is not None:
+                record[rows.stream.nested.split(".")[0]] = items
+        self._reject(self.root, _id_of(record), reason, _bytes(record))
+
+    def _supersede(self, key: str, stamp: str) -> bool:
+        """Whether a newer version is in the batch; an older one there loses its children."""
+        place = self.root.index.get(key)
+        if place is None:
+            return False
+        if self.root.stamps[place][:-1] > stamp[:-1]:
+            return True
+        self._drop(self._spans.pop(key, []))
+        return False
+
+    def _drop(self, spans: list[tuple[int, int]]) -> None:
+        for rows, (start, end) in zip(self.children, spans, strict=False):
+            for place in range(start, end):
+                rows.drop(place)
+
+    def _add_nested(
+        self,
+        rows: RowSet,
+        parent: dict[str, Any],
+        key: str,
+        stamp: str,
+        items: Iterable[Any],
+        is_escaped: bool,
+    ) -> None:
+        """The children of one parent; the list is whole, so that a missing one is gone."""
+        is_whole = True
+        for item in items:
+            if not self._add_nested_one(rows, parent, stamp, item, is_escaped):
+                payload = _bytes({"__parentId": key, "record": item})
+                self._reject(rows, _id_of(item), "has no id or is no valid record", payload)
+                is_whole = False
+        if is_whole:
+            rows.complete.add(key)
+        else:
+            rows.complete.discard(key)
+
+    @staticmethod
+    def _add_nested_one(
+        rows: RowSet, parent: dict[str, Any], stamp: str, item: Any, is_escaped: bool
+    ) -> bool:
+        """Add one nested child; False when it cannot be stored."""
+        if type(item) is not dict:
+            return False
+        item["__parentId"] = parent["id"]
+        try:
+            fields = rows.shape.fast(item) or rows.shape.careful(item)
+            if is_escaped:
+                fields = escape(fields)
+            line = line_of(fields, stamp)
+        except UnicodeEncodeError:
+            return False
+        if fields[0] is NULL:
+            return False
+        rows.counts.fetched += 1
+        rows.put(fields[0], line)
+        return True
+
+    def _reject(self, rows: RowSet, record_id: str | None, reason: str, payload: bytes) -> None:
+        rows.counts.fetched += 1
+        rows.counts.rejected += 1
+        self.rejects.append(Reject(rows.stream.name, record_id, reason, payload))
+
+
+def _take(record: dict[str, Any], path: str) -> list[Any] | None:
+    """Take the nested list at `path` out of a record; None when the record does not show it."""
+    head, *rest = path.split(".")
+    value = record.pop(head, None)
+    for part in rest:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value if isinstance(value, list) else None
+
+
+def _id_of(record: Any) -> str | None:
+    value = record.get("id") if isinstance(record, dict) else None
+    return str(value).rpartition("/")[2] if isinstance(value, str | int) else None
+
+
+def _bytes(record: Any) -> bytes:
+    """A record as bytes again, whatever is wrong with it."""
+    try:
+        return orjson.dumps(record)
+    except TypeError:
+        return json.dumps(record, default=str).encode("utf-8", "surrogateescape")

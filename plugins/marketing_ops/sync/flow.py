@@ -1,0 +1,111 @@
+"""Two helpers that let fetching, parsing and storing overlap, and stop together."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_END = object()
+_TICK_SECONDS = 0.2
+
+
+def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """`items`, read by a thread that is at most `depth` of them ahead.
+
+    An error of the source is raised where the items end. Closing the generator stops the thread
+    at its next item.
+    """
+    line: queue.Queue[object] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+    failed: list[BaseException] = []
+
+    def fetch() -> None:
+        try:
+            for item in items:
+                if not _put(line, item, stopped):
+                    return
+        except BaseException as error:  # raised again in the reader's thread
+            failed.append(error)
+        finally:
+            _put(line, _END, stopped)
+
+    thread = threading.Thread(target=fetch, name="sync-fetch", daemon=True)
+    thread.start()
+    try:
+        while (item := line.get()) is not _END:
+            yield item  # type: ignore[misc]  # whatever is no end is an item
+        if failed:
+            raise failed[0]
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _put(line: queue.Queue[object], item: object, stopped: threading.Event) -> bool:
+    while not stopped.is_set():
+        try:
+            line.put(item, timeout=_TICK_SECONDS)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+class Behind(Generic[T]):
+    """Hands items to `work` in a thread of its own, at most one waiting while one is worked on.
+
+    Use as a context manager: leaving it waits for the work handed over; after an error in either
+    thread what still waits is not worked on.
+    """
+
+    def __init__(self, work: Callable[[T], None]) -> None:
+        self._work = work
+        self._line: queue.Queue[object] = queue.Queue(maxsize=1)
+        self._failed: list[BaseException] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sync-load", daemon=True)
+
+    def __enter__(self) -> Behind[T]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is not None:
+            self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._line.put(_END, timeout=_TICK_SECONDS)
+                break
+            except queue.Full:
+                continue
+        self._thread.join()
+        if error is None and self._failed:
+            raise self._failed[0]
+
+    def put(self, item: T) -> None:
+        """Hand over an item; waits while another one waits already.
+
+        Raises:
+            The error that `work` raised for an earlier item.
+        """
+        while True:
+            if self._failed:
+                raise self._failed[0]
+            try:
+                self._line.put(item, timeout=_TICK_SECONDS)
+            except queue.Full:
+                continue
+            return
+
+    def _run(self) -> None:
+        while (item := self._line.get()) is not _END:
+            if self._failed or self._stopped.is_set():
+                continue
+            try:
+                self._work(item)  # type: ignore[arg-type]  # whatever is no end is an item
+            except BaseException as error:  # raised again in the other thread
+                self._failed.append(error)
