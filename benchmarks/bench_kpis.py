@@ -120,7 +120,9 @@ def pandas_year(warehouse: Warehouse) -> None:
         period = local.dt.to_period(grain)
         for keys in ([], ["campaign"], ["region"]):
             groups = frame.groupby([period, *keys], dropna=False)
-            groups.agg(orders=("at", "size"), revenue=("amount", "sum"), people=("contact", "nunique"))
+            groups.agg(
+                orders=("at", "size"), revenue=("amount", "sum"), people=("contact", "nunique")
+            )
 
 
 def main() -> None:

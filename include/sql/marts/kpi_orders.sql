@@ -35,8 +35,8 @@ refunds as (
         null::numeric as current_amount,
         null::numeric as gross_amount,
         r.amount as refunded_amount,
-        o.utm_campaign as campaign,
-        o.utm_medium as channel,
+        null::text as campaign,
+        null::text as channel,
         %(first_day)s::date
         + width_bucket(r.refunded_at, %(day_starts)s::timestamptz[]) - 1 as date
     from mkt_core.refunds as r
@@ -169,7 +169,10 @@ sums as (
             (c.grain, c.period, d.channel),
             (c.grain, c.period, d.country, d.region)
         )
-    having grouping(d.campaign, d.channel, d.region) = 7 or sum(d.facts) > 0
+    having
+        grouping(d.campaign, d.channel, d.region) = 7
+        or sum(d.orders) > 0
+        or (grouping(d.region) = 0 and sum(d.facts) > 0)
 ),
 
 -- A person once per period and dimension value; hashed, so that nothing has to be sorted.

@@ -24,7 +24,7 @@ create index on mkt_marts.first_orders (first_order_at);
 -- Appended only, no key: writers never wait for each other.
 create table mkt_ops.kpi_marks (
     mark_id bigint generated always as identity primary key,
-    kind text not null check (kind in ('conversion', 'rate')),
+    kind text not null check (kind in ('conversion', 'rate', 'contact')),
     occurred_at timestamptz,
     currency text,
     rate_date date
@@ -67,6 +67,22 @@ for each row when (
     )
 )
 execute function mkt_ops.mark_conversion();
+
+-- A contact that is merged away, or turns out to be older, leaves the day it was counted on.
+create function mkt_ops.mark_contact() returns trigger language plpgsql as $$
+begin
+    insert into mkt_ops.kpi_marks (kind, occurred_at) values ('contact', old.created_at);
+    return null;
+end $$;
+
+create trigger mark_older_contact
+after update on mkt_core.contacts
+for each row when (old.created_at is distinct from new.created_at)
+execute function mkt_ops.mark_contact();
+
+create trigger mark_deleted_contact
+after delete on mkt_core.contacts
+for each row execute function mkt_ops.mark_contact();
 
 create function mkt_ops.mark_rates() returns trigger language plpgsql as $$
 begin

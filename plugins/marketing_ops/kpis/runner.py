@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -40,7 +40,14 @@ class RollupReport:
     periods: int = 0
     rows: int = 0
     revisions: int = 0
-    problems: list[str] | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """One line for a task's log."""
+        return (
+            f"{self.days} days ({self.periods} periods) rolled up, {self.rows} rows changed,"
+            f" {self.revisions} past numbers revised"
+        )
 
 
 def rollup(

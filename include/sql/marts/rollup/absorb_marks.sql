@@ -24,10 +24,10 @@ spans as (
 
 final as (
     select
-        'email' as kpi_group,
+        case kind when 'conversion' then 'email' else 'contacts' end as kpi_group,
         (occurred_at at time zone %(zone)s)::date as date
     from gone
-    where kind = 'conversion'
+    where kind in ('conversion', 'contact')
     union
     select
         'orders' as kpi_group,
