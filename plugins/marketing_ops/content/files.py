@@ -131,10 +131,12 @@ def _check_part(template: Mapping[str, Any], part: str) -> Iterator[Problem]:
         return
     for line, why in rendering.refusals(tree):
         yield Problem(path, line, "", why)
-    for node in tree.find_all(nodes.Filter):
-        if node.name not in rendering.FILTERS:
-            hint = did_you_mean(node.name, set(rendering.FILTERS))
-            yield Problem(path, node.lineno, node.name, f"is not a filter you may use.{hint}")
+    unknown = [node for node in tree.find_all(nodes.Filter) if node.name not in rendering.FILTERS]
+    for node in unknown:
+        hint = did_you_mean(node.name, set(rendering.FILTERS))
+        yield Problem(path, node.lineno, node.name, f"is not a filter you may use.{hint}")
+    if unknown:
+        return  # Jinja looks for names only where it knows every filter
     yield from _unknown_names(tree, path, template["meta"]["entry"])
 
 

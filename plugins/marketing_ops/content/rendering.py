@@ -153,7 +153,7 @@ def refusals(tree: nodes.Node) -> Iterator[tuple[int, str]]:
         for node in tree.find_all(kind):
             yield node.lineno, why
     for assignment in tree.find_all(nodes.Assign):
-        if next(assignment.node.find_all(nodes.Concat), None) is not None:
+        if next(assignment.find_all(nodes.Concat), None) is not None:
             yield assignment.lineno, "builds a text in `set`: print its pieces instead"
     yield from _deep_loops(tree, 0)
 
