@@ -12,7 +12,7 @@ from importlib import import_module, resources  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-import jsonschema  # noqa: E402
+import jsonschema  # type: ignore[import-untyped]  # noqa: E402
 import pytest  # noqa: E402
 
 from marketing_ops.provider import get_provider_info  # noqa: E402
