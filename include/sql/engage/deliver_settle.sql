@@ -1,12 +1,12 @@
 -- grain: the outcome of one send (or none), and the start of the next call (or none), in one commit
 -- reads: mkt_engage.sends    writes: mkt_engage.{sends,suppressions}
 -- params: send_id, entered_on, status, reason, not_before, content_hash, is_hard_bounce,
---         address_hash, account, next_send_id, next_entered_on, next_attempts, durability, now
+--         address_hash, account, next_send_id, next_entered_on, next_attempts, now
 -- rerun: an outcome only climbs: in_flight, unknown, then accepted or rejected
--- The begun call must be on disk before it is made; an outcome alone may be lost with the server,
--- the send is then unknown.
+-- Does not wait for the disk: what a crash of Postgres loses leaves the send in_flight, which
+-- deliver_take.sql made durable, and then unknown (crash_witness).
 with
-durability as (select set_config('synchronous_commit', %(durability)s, true) as setting),
+unhurried as (select set_config('synchronous_commit', 'off', true) as setting),
 
 settled as (
     update mkt_engage.sends set
@@ -16,7 +16,7 @@ settled as (
         lease_until = %(not_before)s,
         called_at = case when %(status)s::text <> 'claimed' then sends.called_at end,
         content_hash = %(content_hash)s
-    from durability
+    from unhurried
     where
         sends.send_id = %(send_id)s::bigint
         and sends.entered_on = %(entered_on)s::date
@@ -45,7 +45,7 @@ bounced as (
 
 begun as (
     update mkt_engage.sends set called_at = %(now)s::timestamptz
-    from durability
+    from unhurried
     where
         sends.send_id = %(next_send_id)s::bigint
         and sends.entered_on = %(next_entered_on)s::date

@@ -1,12 +1,19 @@
 -- grain: one due send of a group of shards, at most `chunk`, in the order they fell due
 -- reads: mkt_engage.{sends,campaigns,suppressions,time_zones,country_zones}, mkt_core.{contacts,
 --        consent_now}, mkt_ops.{sending_modes,stop_switch}
--- writes: mkt_engage.sends: in_flight, cancelled, or claimed with a later due_at
+-- writes: mkt_engage.sends: in_flight, cancelled, or claimed with a later due_at;
+--         mkt_ops.crash_witness. Must be on disk before anything is called.
 -- params: account, brand, now, lease_until, shard_group, groups, chunk, after_due_at,
 --         after_send_id, domain, quiet_from, quiet_to, is_quiet_by_contact, reporting_zone,
 --         cap_sends, cap_per, give_up
 -- rerun: takes the next ones; this is the whole gate, repeated at the last moment
 with
+witness as (
+    insert into mkt_ops.crash_witness (witness_id, since)
+    values (1, %(now)s)
+    on conflict do nothing
+),
+
 due as materialized (
     select
         sends.send_id,

@@ -8,7 +8,7 @@ create temp table if not exists segment_touched (
 ) on commit delete rows;
 create temp table if not exists segment_hits (
     contact_id bigint not null,
-    segment text not null
+    segment text not null default ''
 ) on commit delete rows;
 create temp table if not exists segment_heard (
     contact_id bigint not null,

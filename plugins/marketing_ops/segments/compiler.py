@@ -349,14 +349,8 @@ class Compiler:
         conditions = self._consent_key(consents, wanted)
         if self.mode == "as_of":
             conditions.append(consents.c.changed_at <= self.at)
-        return (
-            sa.select(consents.c.contact_id, consents.c.status)
-            .distinct(consents.c.contact_id)
-            .select_from(self._in_scope(consents))
-            .where(*conditions, *self._known(consents))
-            .order_by(consents.c.contact_id, consents.c.changed_at.desc(), refusal_first)
-            .subquery(name)
-        )
+        order = [consents.c.changed_at.desc(), refusal_first]
+        return self._latest(consents, [consents.c.status], conditions, order, name)
 
     def _history(self) -> Any:
         """Each contact's attributes then; the first observation holds before it was made, too."""
@@ -366,14 +360,29 @@ class Compiler:
             was_valid = history.c.valid_from <= self.at
             then = sa.case((was_valid, history.c.valid_from))
             order = [then.desc().nulls_last(), history.c.valid_from, history.c.batch.desc()]
-        return (
-            sa.select(history)
-            .distinct(history.c.contact_id)
-            .select_from(self._in_scope(history))
-            .where(*self._known(history))
-            .order_by(history.c.contact_id, *order)
-            .subquery("h")
+        columns = [column for column in history.c if column.name != "contact_id"]
+        return self._latest(history, columns, [], order, "h")
+
+    def _latest(
+        self,
+        table: Any,
+        columns: list[Any],
+        conditions: list[Expression],
+        order: list[Any],
+        name: str,
+    ) -> Any:
+        """Of each contact the first row by `order`, among those the mode may see."""
+        contact_id = table.c.contact_id
+        place = sa.func.row_number().over(partition_by=contact_id, order_by=order)
+        ranked = (
+            sa.select(contact_id, *columns, place.label("place"))
+            .select_from(self._in_scope(table))
+            .where(*conditions, *self._known(table))
+            .subquery(f"{name}_ranked")
         )
+        first = ranked.c.place == predicates.literal(1)
+        kept = [column for column in ranked.c if column.name != "place"]
+        return sa.select(*kept).where(first).subquery(name)
 
     def _in_scope(self, table: Any) -> Any:
         """The table's rows of the scope: a small scope reads them by index, contact by contact."""

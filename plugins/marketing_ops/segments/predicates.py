@@ -79,7 +79,7 @@ def comparison(value: Value, rule: Condition, bind: Bind, zone: str) -> Expressi
         parts.append(_or_false(begins))
     if rule.exists is not None:
         parts.append(value.column.isnot(None) if rule.exists else value.column.is_(None))
-    return sa.and_(*parts)
+    return sa.and_(sa.true(), *parts)
 
 
 def _or_false(expression: Expression) -> Expression:
@@ -180,7 +180,7 @@ def date_rule(
             parts.append(value.column <= at - span(rule.before, bind))
         elif rule.before is not None:
             parts.append(value.column < bind(start_of(rule.before, zone), INSTANT))
-        return _or_false(sa.and_(*parts))
+        return _or_false(sa.and_(sa.true(), *parts))
     today = sa.cast(sa.func.timezone(bind(zone, sa.Text), at), sa.Date)
     if rule.within is not None:
         parts += [value.day > today - _days(rule.within, bind), value.day <= today]
@@ -190,7 +190,7 @@ def date_rule(
         parts.append(value.day < bind(_as_day(rule.before), sa.Date))
     if rule.anniversary_within is not None:
         parts.append(_anniversary(value.day, today, _days(rule.anniversary_within, bind)))
-    return _or_false(sa.and_(*parts))
+    return _or_false(sa.and_(sa.true(), *parts))
 
 
 def _anniversary(day: Expression, today: Expression, days: Expression) -> Expression:

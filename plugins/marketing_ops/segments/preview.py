@@ -81,10 +81,7 @@ def preview(
         warehouse.execute("set local work_mem = '256MB'")
         sqlfile.execute(warehouse, "engage/segment_temporary_tables")
         started = time.perf_counter()
-        text = (
-            f"insert into segment_hits (contact_id, segment) select m.contact_id, '' from ({sql}) m"
-        )
-        warehouse.execute(text.encode(), params)
+        warehouse.execute(f"insert into segment_hits (contact_id) {sql}".encode(), params)
         elapsed = (time.perf_counter() - started) * 1000
         row = sqlfile.execute(warehouse, "engage/segment_preview", {"segment": name}).fetchone()
         plan = []
