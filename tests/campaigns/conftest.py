@@ -30,9 +30,7 @@ def include(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def world(
-    db: Warehouse, include: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> World:
+def world(db: Warehouse, include: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world at T0 without policies; `world.settings` writes others."""
     path = tmp_path / "clock"
     monkeypatch.setenv(clock.CLOCK_FILE_VARIABLE, str(path))

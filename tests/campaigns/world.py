@@ -1,4 +1,4 @@
-"""A small world for campaign tests: files in a folder of their own, facts written as unify would."""
+"""A small world for campaign tests: files in a folder of their own, facts as unify writes them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ limits: {{shards: {shards}}}
 
 TEMPLATE = {
     "subject.txt": "Hello",
-    "body.html": "<p>Hello</p><a href='{{ unsubscribe_url }}'>no more</a> {{ brand.postal_address }}",
+    "body.html": "<a href='{{ unsubscribe_url }}'>no more</a> {{ brand.postal_address }}",
     "body.txt": "Hello {{ unsubscribe_url }} {{ brand.postal_address }}",
     "meta.yaml": "description: a test",
 }
@@ -59,7 +59,10 @@ class World:
         self._batch = 0
         self.now = T0
         self.set_clock(T0)
-        months = (datetime(2025, 12, 1, tzinfo=UTC).date(), datetime(2026, 12, 1, tzinfo=UTC).date())
+        months = (
+            datetime(2025, 12, 1, tzinfo=UTC).date(),
+            datetime(2026, 12, 1, tzinfo=UTC).date(),
+        )
         warehouse.ensure_partitions(db, "mkt_core.events", *months)
         db.execute(
             "insert into mkt_ops.sending_modes (account, mode, actor, changed_at)"
@@ -166,9 +169,9 @@ class World:
         name = f"{event}:{contact}:{at.isoformat()}:{columns.get('key')}:{columns.get('cart_id')}"
         event_id = hashlib.md5(name.encode()).hexdigest()
         self.db.execute(
-            "insert into mkt_core.events (event_id, occurred_at, profile_id, contact_id, event_type,"
-            " key, amount, cart_id, order_id, product_id, source, batch, is_machine, properties)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'test', %s, %s, %s)",
+            "insert into mkt_core.events (event_id, occurred_at, profile_id, contact_id,"
+            " event_type, key, amount, cart_id, order_id, product_id, source, batch, is_machine,"
+            " properties) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'test', %s, %s, %s)",
             (
                 event_id,
                 at,
@@ -221,8 +224,8 @@ class World:
     def suppress(self, contact: int, reason: str, at: datetime) -> None:
         """No more mail to somebody."""
         self.db.execute(
-            "insert into mkt_engage.suppressions (contact_id, brand, channel, reason, source, since)"
-            " values (%s, %s, 'email', %s, 'test', %s)",
+            "insert into mkt_engage.suppressions (contact_id, brand, channel, reason, source,"
+            " since) values (%s, %s, 'email', %s, 'test', %s)",
             (contact, "journey" if reason == "unsubscribed" else None, reason, at),
         )
 
@@ -266,15 +269,15 @@ class World:
 def ledger(db: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     """Sends, enrolments and movements, comparable between runs."""
     sends = db.execute(
-        "select 'send', e.profile_id, c.campaign, e.entry_ref, t.step, s.status, s.reason, s.due_at,"
-        " s.claimed_at, s.contact_id, s.version from mkt_engage.sends as s"
+        "select 'send', e.profile_id, c.campaign, e.entry_ref, t.step, s.status, s.reason,"
+        " s.due_at, s.claimed_at, s.contact_id, s.version from mkt_engage.sends as s"
         " join mkt_engage.enrolments as e using (enrolment_id)"
         " join mkt_engage.campaigns as c on c.campaign_id = s.campaign_id"
         " join mkt_engage.campaign_steps as t on t.step_id = s.step_id"
     ).fetchall()
     enrolments = db.execute(
-        "select 'enrolment', e.profile_id, c.campaign, e.entry_ref, t.step, e.status, e.exit_reason,"
-        " e.due_at, e.entered_at, e.converted_at, e.hold_since, e.arms::text"
+        "select 'enrolment', e.profile_id, c.campaign, e.entry_ref, t.step, e.status,"
+        " e.exit_reason, e.due_at, e.entered_at, e.converted_at, e.hold_since, e.arms::text"
         " from mkt_engage.enrolments as e join mkt_engage.campaigns as c using (campaign_id)"
         " left join mkt_engage.campaign_steps as t on t.step_id = e.step_id"
     ).fetchall()

@@ -11,7 +11,7 @@ dead as (
         sends.entered_on,
         sends.called_at is null and exists (
             select 1 from mkt_ops.crash_witness
-            where crash_witness.since <= sends.in_flight_at
+            where crash_witness.since < sends.in_flight_at
         ) as is_uncalled
     from mkt_engage.sends
     where

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from marketing_ops import clock, incidents, sqlfile, yamlfile
 from marketing_ops.campaigns import definition, lint, runner, versions
 from marketing_ops.campaigns.definition import Campaign
+from marketing_ops.campaigns.versions import Frozen
 from marketing_ops.errors import FatalError
 from marketing_ops.settings import settings
 from marketing_ops.warehouse import (
@@ -33,18 +35,25 @@ def start(warehouse: Warehouse, name: str, actor: str) -> int:
         FatalError: there is no such file.
     """
     campaign = _file(name)
-    frozen = versions.freeze(campaign)
+    return go_live(warehouse, campaign, versions.freeze(campaign), actor, clock.now())
+
+
+def go_live(
+    warehouse: Warehouse, campaign: Campaign, frozen: Frozen, actor: str, at: datetime
+) -> int:
+    """As `start`, for what was checked and frozen already, from the instant `at` on."""
+    name = campaign.campaign
     with translated_errors(), warehouse.transaction():
         lock(warehouse, "campaign", name)
-        campaign_id, state = _row(warehouse, name, campaign.brand, actor)
-        version = versions.store(warehouse, campaign_id, campaign, frozen, actor)
+        campaign_id, state = _row(warehouse, campaign, actor, at)
+        version = versions.store(warehouse, campaign_id, campaign, frozen, actor, at)
         if state == "live":
             warehouse.execute(
                 "update mkt_engage.campaigns set live_version = %s where campaign_id = %s",
                 (version, campaign_id),
             )
         else:
-            _begin(warehouse, campaign_id, campaign, version, actor)
+            _begin(warehouse, campaign_id, campaign, version, actor, at)
         details = {"version": version, "was": state, "hash": frozen.hash}
         audit(warehouse, actor, "campaign.start", name, details)
     return version
@@ -130,11 +139,12 @@ def _file(name: str) -> Campaign:
     return campaigns[name]
 
 
-def _row(warehouse: Warehouse, name: str, brand: str, actor: str) -> tuple[int, str]:
+def _row(warehouse: Warehouse, campaign: Campaign, actor: str, at: datetime) -> tuple[int, str]:
+    name, brand = campaign.campaign, campaign.brand
     warehouse.execute(
         "insert into mkt_engage.campaigns (campaign, brand, state_changed_at, state_changed_by)"
         " values (%s, %s, %s, %s) on conflict (campaign) do nothing",
-        (name, brand, clock.now(), actor),
+        (name, brand, at, actor),
     )
     row = warehouse.execute(
         "select campaign_id, state, brand from mkt_engage.campaigns where campaign = %s for update",
@@ -150,13 +160,18 @@ def _row(warehouse: Warehouse, name: str, brand: str, actor: str) -> tuple[int, 
 
 
 def _begin(
-    warehouse: Warehouse, campaign_id: int, campaign: Campaign, version: int, actor: str
+    warehouse: Warehouse,
+    campaign_id: int,
+    campaign: Campaign,
+    version: int,
+    actor: str,
+    at: datetime,
 ) -> None:
     """Live from now on, blind for what was before."""
     params: dict[str, Any] = {
         "id": campaign_id,
         "version": version,
-        "at": clock.now(),
+        "at": at,
         "actor": actor,
         "batch": last_batch(warehouse),
     }

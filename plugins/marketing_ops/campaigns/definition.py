@@ -273,7 +273,14 @@ class Expect(_Strict):
 
 
 class FileTest(BaseModel):
-    """One story of one contact. Other keys of a timeline item are the event's properties."""
+    """One story of one contact. Other keys of a timeline item are the event's properties.
+
+    Attributes:
+        contact: columns of the contact, `attributes`, and `consents` (granted if left out).
+        arms: split -> arm that the contact of the story draws.
+        timeline: what happens, each `at` a time after the start or, known long since, `ago`.
+        lasts: how long the story is watched.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -289,10 +296,12 @@ class FileTest(BaseModel):
     @classmethod
     def _items(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for item in value:
-            parse_duration(item.get("at", "missing `at`"))
+            if ("at" in item) == ("ago" in item):
+                raise ValueError("an item needs `at: 2h` (after the start) or `ago: 40d` (before)")
+            parse_duration(item.get("at", item.get("ago")))
             if sum(name in item for name in ("event", "enter", "leave", "consent")) != 1:
                 raise ValueError(
-                    "an item needs `at` and one of `event`, `enter`, `leave` (a segment), `consent`"
+                    "an item needs one of `event`, `enter`, `leave` (a segment), `consent`"
                 )
         return value
 

@@ -116,6 +116,11 @@ def tick(
         return result
 
 
+def forget(warehouse: Warehouse) -> None:
+    """Look again for working tables and partitions, after a rollback that took them."""
+    _prepared.pop(warehouse, None)
+
+
 def _prepare(warehouse: Warehouse, at: datetime) -> None:
     """The session's working tables and this month's partitions, once a connection and month."""
     months = _prepared.setdefault(warehouse, set())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from marketing_ops import clock, content, yamlfile
+from marketing_ops import content, yamlfile
 from marketing_ops.campaigns import definition, plan, rules
 from marketing_ops.campaigns.definition import Campaign
 from marketing_ops.segments.definition import Registry, segments_folder
@@ -117,7 +118,12 @@ def _segments(campaign: Campaign) -> dict[str, Any]:
 
 
 def store(
-    warehouse: Warehouse, campaign_id: int, campaign: Campaign, frozen: Frozen, actor: str
+    warehouse: Warehouse,
+    campaign_id: int,
+    campaign: Campaign,
+    frozen: Frozen,
+    actor: str,
+    at: datetime,
 ) -> int:
     """The number of the version with this content; a new one only if it never went live.
 
@@ -141,7 +147,7 @@ def store(
             "hash": frozen.hash,
             "definition": Jsonb(frozen.definition),
             "content": Jsonb(frozen.content),
-            "at": clock.now(),
+            "at": at,
             "actor": actor,
         },
     ).fetchone()
