@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import uuid5
+from uuid import NAMESPACE_OID, uuid5
+from zoneinfo import ZoneInfo
 
 from psycopg.types.json import Jsonb
 
@@ -17,8 +18,6 @@ FIRST_MONTH, LAST_MONTH = date(2025, 11, 1), date(2026, 12, 1)
 
 def at(text: str) -> datetime:
     """An instant of the reporting zone: `2026-03-08 12:00`, or with an offset of its own."""
-    from zoneinfo import ZoneInfo
-
     instant = datetime.fromisoformat(text)
     return instant if instant.tzinfo else instant.replace(tzinfo=ZoneInfo(zone()))
 
@@ -138,7 +137,7 @@ class Facts:
         campaign: str | None = "welcome",
         is_machine: bool = False,
     ) -> None:
-        """Write an event about send `number`; the same kind, number and machine flag is one event."""
+        """Write an event about send `number`; of one kind, number and flag there is one."""
         occurred_at = at(happened) if isinstance(happened, str) else happened
         event_id = _event_id(kind, number, is_machine)
         self.unevent(kind, number, is_machine=is_machine)
@@ -228,11 +227,10 @@ def numbers(
     warehouse: Warehouse,
     kpi: str,
     day: str,
-    *,
     grain: str = "day",
     **dims: str | None,
 ) -> tuple[Decimal | None, Decimal | None, Decimal | None] | None:
-    """(numerator, denominator, value) of one row, the value to 4 places; None without such a row."""
+    """(numerator, denominator, value to 4 places) of one row; None without such a row."""
     row = warehouse.execute(
         "select numerator, denominator, round(value, 4) from mkt_marts.kpi_daily"
         " where kpi = %s and grain = %s and date = %s and dims = %s",
@@ -246,6 +244,4 @@ def _group_of(kind: str) -> str:
 
 
 def _event_id(kind: str, number: int, is_machine: bool) -> str:
-    from uuid import NAMESPACE_OID
-
     return str(uuid5(NAMESPACE_OID, f"{kind}:{number}:{is_machine}"))

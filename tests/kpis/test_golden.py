@@ -80,7 +80,7 @@ def test_orders_by_dimension(
     """A dimension value has a row from its first fact on; unknown values are null, not left out."""
     shop_week(facts)
     rollup(db, [DAY])
-    assert numbers(db, kpi, "2026-03-10", **dims) == expected
+    assert numbers(db, kpi, "2026-03-10", "day", **dims) == expected
 
 
 def test_week_and_month_count_people_once(db: Warehouse, facts: Facts) -> None:
