@@ -64,6 +64,9 @@ class Ledger:
         self._numbers = itertools.count(1)
         warehouse.ensure_partitions(db, "mkt_engage.sends", now.date(), now.date())
         self.campaign_id = self._campaign(db, now)
+        # Deliveries ran before today, and Postgres has not crashed since.
+        earlier = now - timedelta(hours=1)
+        db.execute("insert into mkt_ops.crash_witness values (1, %s)", (earlier,))
 
     def _campaign(self, db: Warehouse, now: datetime) -> int:
         row = db.execute(

@@ -278,6 +278,26 @@ def test_dead_worker_leaves_only_the_begun_call_in_doubt(
     assert mailbox.store.count() == 1
 
 
+def test_after_a_crash_of_postgres_every_taken_send_is_in_doubt(
+    send: Deliver, ledger: Any, mailbox: Any, frozen_clock: Any
+) -> None:
+    """The mark of a call may be lost with Postgres: nothing is retaken then."""
+    taken = {"status": "in_flight", "attempts": 1, "in_flight_at": ledger.now}
+    lost = ledger.claim(**taken, lease_until=ledger.now + timedelta(minutes=15))
+    ledger.db.execute("truncate mkt_ops.crash_witness")  # what crash recovery does
+    ledger.claim()
+    assert send().accepted == 1, "from here on a witness of the same instant stands"
+    frozen_clock.move(ledger.now + timedelta(minutes=16))
+    assert send().unknown == 1
+    assert ledger.state(lost) == ("unknown", "worker died")
+
+
+def test_witness_is_emptied_by_a_crash(ledger: Any) -> None:
+    """Only an unlogged table may be the witness."""
+    query = "select relpersistence from pg_class where oid = 'mkt_ops.crash_witness'::regclass"
+    assert ledger.db.execute(query).fetchone() == ("u",)
+
+
 def test_late_outcome_of_a_worker_taken_for_dead_is_kept(
     ledger: Any, db: Warehouse, accounts: Any
 ) -> None:
@@ -289,7 +309,7 @@ def test_late_outcome_of_a_worker_taken_for_dead_is_kept(
 
     base: dict[str, Any] = dict.fromkeys(("reason", "not_before", "content_hash", "address_hash"))
     base |= dict.fromkeys(("next_send_id", "next_entered_on", "next_attempts"))
-    base |= params | {"is_hard_bounce": False, "account": "a", "durability": "off"}
+    base |= params | {"is_hard_bounce": False, "account": "a"}
     base["now"] = ledger.now
     for status, expected in (
         ("accepted", "accepted"),

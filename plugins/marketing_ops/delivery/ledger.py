@@ -165,7 +165,6 @@ def settle_and_begin(
         "next_send_id": following.send_id if following else None,
         "next_entered_on": following.entered_on if following else None,
         "next_attempts": following.attempts if following else None,
-        "durability": "on" if following else "off",
     }
     if done is not None:
         params |= _outcome_params(*done, now)

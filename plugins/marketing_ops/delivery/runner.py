@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from marketing_ops import clock
 from marketing_ops import settings as configuration
@@ -19,6 +20,7 @@ from marketing_ops.delivery.channels.smtp import Outcome, SmtpChannel
 from marketing_ops.delivery.compose import Composer
 from marketing_ops.delivery.ledger import Decision, Gate, Taken
 from marketing_ops.errors import FatalError, RetryableError
+from marketing_ops.paths import include_root
 from marketing_ops.receiver.tokens import receiver_key
 from marketing_ops.settings import Source
 from marketing_ops.warehouse import Warehouse
@@ -98,16 +100,16 @@ def deliver(
 ) -> DeliveryReport:
     """Send what is due through one account, for at most `budget_seconds` plus one mail.
 
-    A send leaves once: the call's start is committed before it is made, its outcome after. Nothing
-    is sent when the account's mode is off, the switch is thrown, or its row in sending_modes is
-    missing.
+    A send leaves once: it is in flight on disk before the call is made, its outcome follows.
+    Nothing is sent when the account's mode is off, the switch is thrown, or its row in
+    sending_modes is missing.
 
     Raises:
         FatalError: the account, brand, connection, log-in, sender or a template is wrong. What was
             taken and not called is claimed again.
         RetryableError: the server cannot be reached or takes no mail; likewise.
     """
-    source = configuration.source(account)
+    source = _source(account)
     if source.system != "smtp":
         raise FatalError(f"`{account}` is a {source.system} account: only smtp can deliver")
     delivery = _Delivery(warehouse, source, resolve, report, time.monotonic() + budget_seconds)
@@ -121,6 +123,20 @@ def deliver(
         affected = sum(delivery.problems.values())
         raise FatalError(f"{first} ({affected} send(s) could not be written and were not sent)")
     return delivery.result
+
+
+def _source(account: str) -> Source:
+    """The account's file, read again only when it changed: most calls find nothing due."""
+    try:
+        found = (include_root() / "sources" / f"{account}.yaml").stat()
+    except OSError:
+        return configuration.source(account)
+    return _read_source(account, str(include_root()), found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read_source(account: str, _root: str, _changed_at: int, _size: int) -> Source:
+    return configuration.source(account)
 
 
 class _Delivery:
