@@ -15,7 +15,7 @@ from sandbox.inputs import Basket, CsvFiles, Input, Journey
 from sandbox.life import REPEAT_IDS, Life, Plan, Stocked
 from sandbox.zones import DAY, LocalTime
 
-VERSION = 1
+VERSION = 2
 """Changes when the same inputs would give another shop."""
 AHEAD = 3
 """Days that are written before the clock reaches them."""
@@ -60,7 +60,8 @@ def ensure(
 
 
 def _weeks(last_input_day: int, yesterday: int) -> int:
-    return -((last_input_day - yesterday) // 7)
+    weeks: int = -((last_input_day - yesterday) // 7)
+    return weeks
 
 
 def _build(

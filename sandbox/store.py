@@ -47,17 +47,17 @@ create table discounts (id integer primary key, at integer, code text unique, do
 create table subscriptions (id integer primary key, at integer, topic text, uri text);
 """
 INDEXES = """
-create index customer_versions_at on customer_versions (at, id);
-create index customer_versions_id on customer_versions (id, at);
+create index customer_versions_at on customer_versions (at, id, until);
+create index customer_versions_id on customer_versions (id, at, until);
 create index orders_at on orders (at, id);
 create index orders_person on orders (person, at);
-create index order_versions_at on order_versions (at, id);
-create index order_versions_id on order_versions (id, at);
-create index product_versions_at on product_versions (at, id);
-create index product_versions_id on product_versions (id, at);
+create index order_versions_at on order_versions (at, id, until);
+create index order_versions_id on order_versions (id, at, until);
+create index product_versions_at on product_versions (at, id, until);
+create index product_versions_id on product_versions (id, at, until);
 create index checkouts_at on checkouts (at, id);
-create index checkout_versions_at on checkout_versions (at, id);
-create index checkout_versions_id on checkout_versions (id, at);
+create index checkout_versions_at on checkout_versions (at, id, until);
+create index checkout_versions_id on checkout_versions (id, at, until);
 create index deletions_at on deletions (at, id);
 """
 VERSION_TABLES = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 DAY = 86_400
 EPOCH = date(1970, 1, 1)
 
 
+@lru_cache(50_000)
 def iso(seconds: int) -> str:
     """An instant as Shopify writes it: `2026-10-01T12:00:00Z`."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -103,7 +103,8 @@ class SandboxServer:
 
     def delete(self, kind: str, key: str) -> None:
         """Remove a record at the clock."""
-        self.call("POST", "/_sandbox/shopify/records", {"action": "delete", "kind": kind, "id": key})
+        body = {"action": "delete", "kind": kind, "id": key}
+        self.call("POST", "/_sandbox/shopify/records", body)
 
     def configure(self, **settings: float) -> None:
         """Change bucket, restore_rate or bulk_delay_seconds."""

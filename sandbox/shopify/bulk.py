@@ -13,7 +13,6 @@ from graphql import (
     FieldNode,
     GraphQLObjectType,
     GraphQLSchema,
-    OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
 )
@@ -23,7 +22,7 @@ from sandbox.shopify import paging
 from sandbox.shopify.documents import Library, load_schema
 from sandbox.shopify.fields import ASKED
 from sandbox.shopify.paging import Stream
-from sandbox.shopify.render import Compiler, Render
+from sandbox.shopify.render import Compiler
 from sandbox.shopify.world import Bulk, Run, World
 
 STREAMS: dict[str, Stream] = {
@@ -35,7 +34,7 @@ STREAMS: dict[str, Stream] = {
 }
 SCHEMA: GraphQLSchema = load_schema()
 LIBRARY = Library(SCHEMA)
-KEPT_FILES = 4
+KEPT_BYTES = 1_000_000_000
 MAX_CONNECTIONS = 5
 
 
@@ -48,7 +47,9 @@ class Child:
     """A connection inside a node: its items become lines of their own."""
 
     read: Callable[[Any, Run], Any]
-    render: Render
+    write: Callable[[Any, Run], str]
+    tail: str
+    """What closes a line: the parent's id, to be filled in."""
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Job:
 
     stream: Stream
     arguments: dict[str, Any]
-    render: Render
+    write: Callable[[Any, Run], str]
     children: list[Child]
 
 
@@ -106,8 +107,16 @@ def _work(world: World, bulk: Bulk, now: int, is_grouped: bool) -> None:
         bulk.error_code = "INTERNAL_SERVER_ERROR"
         raise
     world.on_bulk(bulk)
-    for old in sorted(folder.iterdir(), key=lambda one: one.stat().st_mtime)[:-KEPT_FILES]:
-        old.unlink()
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Keep the newest results, up to a gigabyte."""
+    total = 0
+    for old in sorted(folder.iterdir(), key=lambda one: -one.stat().st_mtime):
+        total += old.stat().st_size
+        if total > KEPT_BYTES and total > old.stat().st_size:
+            old.unlink()
 
 
 def _wait(bulk: Bulk, pause: float) -> None:
@@ -126,17 +135,20 @@ def _raise_if_canceled(bulk: Bulk) -> None:
 def _write(world: World, bulk: Bulk, now: int, path: Path, is_grouped: bool) -> None:
     job = _compile(bulk.query)
     link = world.another_reader()
+    world.load_items()
     run = Run(world, now, link=link, is_bulk=True)
     size = 1 if is_grouped else world.settings.bulk_rows_between_children
     with path.open("w", encoding="ascii", newline="\n") as file:
         for nodes in _batches(run, job, size):
             _raise_if_canceled(bulk)
             run.arguments.clear()
-            lines = [job.render(node, run) for node in nodes]
+            lines = [job.write(node, run) for node in nodes]
             bulk.roots += len(nodes)
             for child in job.children:
-                render, read = child.render, child.read
-                lines += [render(one, run) for node in nodes for one in read(node, run)]
+                write, read = child.write, child.read
+                for node in nodes:
+                    tail = child.tail % node.key
+                    lines += [write(one, run) + tail for one in read(node, run)]
             bulk.objects += len(lines)
             file.write("\n".join(lines))
             file.write("\n")
@@ -163,19 +175,15 @@ def _compile(query: str) -> Job:
     if len(fields) != 1 or fields[0].name.value not in STREAMS:
         raise ValueError("Bulk queries must contain exactly one connection the sandbox knows.")
     field = fields[0]
-    arguments = get_argument_values(root.fields[field.name.value], field, _no_variables(operation))
+    if operation.variable_definitions:
+        raise ValueError("Bulk queries cannot contain variables.")
+    arguments = get_argument_values(root.fields[field.name.value], field)
     connection = get_named_type(root.fields[field.name.value].type)
     kind, selection = _node(connection, field)
     render, children = _lines(compiler, kind, selection, parent=None)
     if len(children) >= MAX_CONNECTIONS:
         raise ValueError("Bulk queries cannot contain more than 5 connections.")
     return Job(STREAMS[field.name.value], arguments, render, children)
-
-
-def _no_variables(operation: OperationDefinitionNode) -> dict[str, Any]:
-    if operation.variable_definitions:
-        raise ValueError("Bulk queries cannot contain variables.")
-    return {}
 
 
 def _node(connection: Any, field: FieldNode) -> tuple[GraphQLObjectType, SelectionSetNode]:
@@ -185,17 +193,17 @@ def _node(connection: Any, field: FieldNode) -> tuple[GraphQLObjectType, Selecti
             continue
         target = get_named_type(connection.fields[node.name.value].type)
         if node.name.value == "nodes":
-            return target, node.selection_set  # type: ignore[return-value]
+            return target, node.selection_set
         if node.name.value == "edges":
             return _node(target, node)
         if node.name.value == "node":
-            return target, node.selection_set  # type: ignore[return-value]
+            return target, node.selection_set
     raise ValueError("Bulk queries must select nodes or edges of their connections.")
 
 
 def _lines(
     compiler: Compiler, kind: GraphQLObjectType, selection: SelectionSetNode, parent: str | None
-) -> tuple[Render, list[Child]]:
+) -> tuple[Callable[[Any, Run], str], list[Child]]:
     children: list[Child] = []
     nested: set[str] = set()
     for key, nodes in compiler.collect(kind, [selection]).items():
@@ -210,27 +218,14 @@ def _lines(
         nested.add(key)
         child_kind, child_selection = _node(type_, nodes[0])
         child, _ = _lines(compiler, child_kind, child_selection, parent=kind.name)
-        children.append(Child(_reader(kind.name, name), child))
+        tail = f',"__parentId":"gid://shopify/{kind.name}/%s"}}'
+        children.append(Child(_reader(kind.name, name), child, tail))
     if children and not any(
         nodes[0].name.value == "id" for nodes in compiler.collect(kind, [selection]).values()
     ):
         raise ValueError("The parent of a nested connection must select its id.")
-    if parent is None:
-        return compiler.selection(kind, [selection], frozenset(nested)), children
-    suffix = f',"__parentId":"gid://shopify/{parent}/%s"'
-    return _with_parent(compiler, kind, selection, suffix), children
-
-
-def _with_parent(
-    compiler: Compiler, kind: GraphQLObjectType, selection: SelectionSetNode, suffix: str
-) -> Render:
-    render = compiler.selection(kind, [selection])
-
-    def line(value: Any, run: Run) -> str:
-        parent = value.parent.key if hasattr(value, "parent") else value.key
-        return render(value, run)[:-1] + suffix % parent + "}"
-
-    return line
+    render = compiler.selection(kind, [selection], frozenset(nested), is_open=parent is not None)
+    return render.full(), children
 
 
 def _reader(kind: str, name: str) -> Callable[[Any, Run], Any]:

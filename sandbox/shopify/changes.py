@@ -92,7 +92,12 @@ def insert_customer(world: World, at: int, fields: dict[str, Any]) -> int:
     with world.write_lock:
         key = _next(world, "people", PERSON_BASE + TEST_IDS)
         consent = fields.pop("consent", "SUBSCRIBED")
-        document = {"first_name": "Test", "last_name": f"Customer {key}", "tags": [], **fields}
+        document: dict[str, Any] = {
+            "first_name": "Test",
+            "last_name": f"Customer {key}",
+            "tags": [],
+            **fields,
+        }
         document.setdefault("email", f"test.{key}@example.com")
         _execute(world, "insert into people values (?, ?)", key, json.dumps(document))
         _execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ from graphql import (
 )
 from graphql.execution.values import get_argument_values, get_variable_values
 
-from sandbox.shopify.render import Compiler, NotCompiledError, Render
+from sandbox.shopify.render import Compiler, NotCompiledError
+from sandbox.shopify.world import Run
 
+Write = Callable[[Any, Run], str]
 MAX_COST = 1000
 MUTATION_COST = 10
 MAX_DOCUMENTS = 500
@@ -46,7 +49,7 @@ class Document:
     operations: dict[str, OperationDefinitionNode] = field(default_factory=dict)
     fragments: dict[str, FragmentDefinitionNode] = field(default_factory=dict)
     errors: list[GraphQLError] = field(default_factory=list)
-    compiled: dict[str, Render | None] = field(default_factory=dict)
+    compiled: dict[str, Write | None] = field(default_factory=dict)
 
     def operation(self, name: str | None) -> OperationDefinitionNode:
         """The operation to run.
@@ -91,14 +94,18 @@ class Library:
                 document.fragments[one.name.value] = one
         return document
 
-    def compiled(self, document: Document, operation: OperationDefinitionNode) -> Render | None:
+    def compiled(
+        self, document: Document, operation: OperationDefinitionNode
+    ) -> Callable[[Any, Run], str] | None:
         """The function for a query, None when graphql-core has to execute it."""
         name = operation.name.value if operation.name else ""
         if name not in document.compiled:
             document.compiled[name] = self._compile(document, operation)
         return document.compiled[name]
 
-    def _compile(self, document: Document, operation: OperationDefinitionNode) -> Render | None:
+    def _compile(
+        self, document: Document, operation: OperationDefinitionNode
+    ) -> Callable[[Any, Run], str] | None:
         root = self.schema.query_type
         names = {
             node.name.value
@@ -113,13 +120,11 @@ class Library:
             return None
         compiler = Compiler(self.schema, document.fragments)
         try:
-            return compiler.selection(root, [operation.selection_set])
+            return compiler.selection(root, [operation.selection_set]).full()
         except NotCompiledError:
             return None
 
-    def variables(
-        self, operation: OperationDefinitionNode, given: dict[str, Any]
-    ) -> dict[str, Any]:
+    def variables(self, operation: OperationDefinitionNode, given: dict[str, Any]) -> Any:
         """The values of an operation's variables.
 
         Raises:
@@ -130,10 +135,10 @@ class Library:
         )
         if isinstance(found, list):
             raise found[0]
-        return found  # type: ignore[return-value]
+        return found
 
     def cost(
-        self, document: Document, operation: OperationDefinitionNode, variables: dict[str, Any]
+        self, document: Document, operation: OperationDefinitionNode, variables: Any
     ) -> tuple[int, float]:
         """Requested cost, and the cost of one item of the (first) root connection.
 
@@ -161,7 +166,7 @@ class _Counter:
         self,
         schema: GraphQLSchema,
         fragments: dict[str, FragmentDefinitionNode],
-        variables: dict[str, Any],
+        variables: Any,
     ) -> None:
         self.schema, self.fragments, self.variables = schema, fragments, variables
         self.item = 0.0

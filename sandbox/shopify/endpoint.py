@@ -200,7 +200,7 @@ class Shopify:
 
     def _refuse(self, request: Request) -> Response | None:
         token = request.headers.get("x-shopify-access-token", "")
-        known = token == self.world.settings.token or self.issued.get(token, 0) > time.time()
+        known = token == self.world.settings.token or self.issued.get(token, 0) > self.world.now()
         return None if known else _refusal(401)
 
     async def _misbehave(self, text: str, kinds: str) -> Response | None:
@@ -247,7 +247,8 @@ class Shopify:
             given = orjson.loads(raw)
         except orjson.JSONDecodeError:
             given = dict(await request.form())
-        status, body = 200, {}
+        status = 200
+        body: dict[str, Any]
         if given.get("grant_type") != "client_credentials":
             status, body = 400, {"error": "unsupported_grant_type"}
         elif (given.get("client_id"), given.get("client_secret")) != (
@@ -258,7 +259,7 @@ class Shopify:
         else:
             text = f"{time.time_ns()}:{len(self.issued)}"
             token = "shpca_" + hashlib.sha256(text.encode()).hexdigest()[:32]
-            self.issued[token] = time.time() + TOKEN_SECONDS
+            self.issued[token] = self.world.now() + TOKEN_SECONDS
             body = {
                 "access_token": token,
                 "scope": "read_all_orders,read_customers,read_orders,read_products",
@@ -284,18 +285,26 @@ class Shopify:
         size = found.path.stat().st_size
         if found.partial:
             size //= 2
+        start = _range_start(request.headers.get("range", ""))
+        if start >= size > 0:
+            return Response(status_code=416, headers={"content-range": f"bytes */{size}"})
+        length = size - start
         headers = {
-            "content-length": str(size),
+            "content-length": str(length),
             "content-disposition": f'attachment; filename="{name}"',
+            "accept-ranges": "bytes",
         }
+        if start:
+            headers["content-range"] = f"bytes {start}-{size - 1}/{size}"
         fault = self.world.faults.take("shopify", "truncate_bulk", found.query)
         if fault is not None:
-            size //= 2
+            length //= 2
             if fault.options.get("how", "silent") == "silent":
-                headers["content-length"] = str(size)
-        self.requests.add("shopify", started, path="bulk_result", status=200, bytes=size)
+                headers["content-length"] = str(length)
+        status = 206 if start else 200
+        self.requests.add("shopify", started, path="bulk_result", status=status, bytes=length)
         return StreamingResponse(
-            _pieces(found.path, size), headers=headers, media_type="application/jsonl"
+            _pieces(found.path, start, length), status, headers, "application/jsonl"
         )
 
     # -- the pages of the shop itself --------------------------------------------------------------
@@ -349,8 +358,15 @@ async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-async def _pieces(path: Path, size: int) -> AsyncIterator[bytes]:
+def _range_start(header: str) -> int:
+    """Where a `Range: bytes=N-` begins; 0 without one."""
+    start = header.removeprefix("bytes=").partition("-")[0]
+    return int(start) if header.startswith("bytes=") and start.isdigit() else 0
+
+
+async def _pieces(path: Path, start: int, size: int) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
+        file.seek(start)
         while size > 0 and (piece := file.read(min(CHUNK, size))):
             size -= len(piece)
             yield piece

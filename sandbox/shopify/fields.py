@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from sandbox.hashing import number
@@ -17,6 +19,22 @@ from sandbox.shopify.search import Condition
 from sandbox.shopify.world import Run
 from sandbox.zones import iso
 
+CONNECTIONS = (
+    "OrderConnection",
+    "CustomerConnection",
+    "ProductConnection",
+    "AbandonedCheckoutConnection",
+    "EventConnection",
+    "LocationConnection",
+    "InventoryItemConnection",
+    "InventoryLevelConnection",
+    "LineItemConnection",
+    "AbandonedCheckoutLineItemConnection",
+    "ProductVariantConnection",
+    "BulkOperationConnection",
+    "WebhookSubscriptionConnection",
+    "DiscountRedeemCodeConnection",
+)
 Resolver = Callable[..., Any]
 PLAIN: dict[tuple[str, str], Callable[[Any], Any]] = {}
 """Fields that need the object alone."""
@@ -24,6 +42,10 @@ ASKED: dict[tuple[str, str], Resolver] = {}
 """Fields that need the request or arguments: called with (object, run, **arguments)."""
 SAME: set[tuple[str, str]] = set()
 """Fields that hand on the object itself and are never null."""
+TEXT: dict[tuple[str, str], Callable[[Any], str]] = {}
+"""The JSON text of some fields of PLAIN which are never null, made at once: for bulk results."""
+SHARED: dict[tuple[str, str], Callable[[Any], tuple[Run, Any]]] = {}
+"""Fields that are the same within a request for all objects with this same key."""
 
 
 def gid(kind: str, key: int | str) -> str:
@@ -31,6 +53,7 @@ def gid(kind: str, key: int | str) -> str:
     return f"gid://shopify/{kind}/{key}"
 
 
+@lru_cache(100_000)
 def money(cents: float) -> str:
     """An amount as Shopify writes it: `10.0`, `12.5`, `29.99`."""
     return str(round(cents / 100, 2))
@@ -54,8 +77,15 @@ def asked(kind: str, name: str) -> Callable[[Resolver], Resolver]:
 
 # -- money: everything is in the shop's currency, so a bag is the number of cents -----------------
 
+
+@lru_cache(100_000)
+def _amount(cents: float) -> str:
+    return f'"{money(cents)}"'
+
+
 SAME |= {("MoneyBag", "shopMoney"), ("MoneyBag", "presentmentMoney")}
 plain("MoneyV2", amount=money)
+TEXT["MoneyV2", "amount"] = _amount
 
 
 @asked("MoneyV2", "currencyCode")
@@ -67,36 +97,18 @@ def _currency(_cents: int, run: Run) -> str:
 
 
 def _edges(found: Page) -> list[dict[str, Any]]:
-    return [
-        {"node": item, "cursor": cursor}
-        for item, cursor in zip(found.items, found.cursors, strict=True)
-    ]
+    return [{"node": item, "cursor": found.cursor(index)} for index, item in enumerate(found.items)]
 
 
-for _connection in [
-    "OrderConnection",
-    "CustomerConnection",
-    "ProductConnection",
-    "AbandonedCheckoutConnection",
-    "EventConnection",
-    "LocationConnection",
-    "InventoryItemConnection",
-    "InventoryLevelConnection",
-    "LineItemConnection",
-    "AbandonedCheckoutLineItemConnection",
-    "ProductVariantConnection",
-    "BulkOperationConnection",
-    "WebhookSubscriptionConnection",
-    "DiscountRedeemCodeConnection",
-]:
+for _connection in CONNECTIONS:
     plain(_connection, nodes=lambda found: found.items, edges=_edges)
     SAME.add((_connection, "pageInfo"))
 plain(
     "PageInfo",
     hasNextPage=lambda found: found.has_next,
     hasPreviousPage=lambda found: found.has_previous,
-    startCursor=lambda found: found.cursors[0] if found.cursors else None,
-    endCursor=lambda found: found.cursors[-1] if found.cursors else None,
+    startCursor=lambda found: found.cursor(0),
+    endCursor=lambda found: found.cursor(-1),
 )
 
 # -- customers ------------------------------------------------------------------------------------
@@ -343,11 +355,11 @@ plain(
     quantity=lambda line: line.quantity,
     currentQuantity=lambda line: 0 if line.is_returned else line.quantity,
     refundableQuantity=lambda line: 0 if line.is_returned else line.quantity,
-    originalUnitPriceSet=lambda line: line.gross / line.quantity,
-    discountedUnitPriceSet=lambda line: line.net / line.quantity,
-    originalTotalSet=lambda line: line.gross,
-    discountedTotalSet=lambda line: line.net,
-    totalDiscountSet=lambda line: line.gross - line.net,
+    originalUnitPriceSet=lambda line: line[4] / line[3],
+    discountedUnitPriceSet=lambda line: line[5] / line[3],
+    originalTotalSet=itemgetter(4),
+    discountedTotalSet=itemgetter(5),
+    totalDiscountSet=lambda line: line[4] - line[5],
     discountAllocations=_discounts,
 )
 plain(
@@ -364,6 +376,20 @@ plain(
     originalTotalPriceSet=lambda line: line.gross,
     discountedTotalPriceSet=lambda line: line.net,
 )
+
+
+TEXT["LineItem", "id"] = lambda line: f'"gid://shopify/LineItem/{line[0].key * 1000 + line[1]}"'
+TEXT["LineItem", "quantity"] = lambda line: str(line[3])
+TEXT["LineItem", "currentQuantity"] = lambda line: "0" if line[6] else str(line[3])
+
+
+def _same_product(line: Line) -> tuple[Run, int]:
+    return line.parent.run, line.product
+
+
+for _field in ("title", "name", "sku", "vendor", "variantTitle", "variant", "product"):
+    SHARED["LineItem", _field] = _same_product
+    SHARED["AbandonedCheckoutLineItem", _field] = _same_product
 
 # -- checkouts ------------------------------------------------------------------------------------
 

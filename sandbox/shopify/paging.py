@@ -21,12 +21,16 @@ MAX_PAGED = 25_000
 
 @dataclass
 class Page:
-    """One page: items, their cursors, and whether more follow."""
+    """One page: items, what their cursors hold, and whether more follow."""
 
     items: Sequence[Any]
-    cursors: Sequence[str]
+    keys: Sequence[tuple[Any, int, int]]
     has_next: bool
     has_previous: bool
+
+    def cursor(self, index: int) -> str | None:
+        """The cursor of one of the items; None on an empty page."""
+        return encode(*self.keys[index]) if self.keys else None
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def page(
     kept = rows[: min(size, MAX_PAGED - position)]
     found = Page(
         [stream.make(run, row[1], row[1:]) for row in kept],
-        [encode(row[0], row[1], position + index) for index, row in enumerate(kept, 1)],
+        [(row[0], row[1], position + index) for index, row in enumerate(kept, 1)],
         len(rows) > len(kept) and position + len(kept) < MAX_PAGED,
         position > 0,
     )
@@ -214,8 +218,8 @@ def cut(items: Sequence[Any], first: int | None, after: str | None) -> Page:
     size = page_size(first)
     start = decode(after)[2] if after else 0
     kept = items[start : start + size]
-    cursors = [encode(0, 0, start + index) for index in range(1, len(kept) + 1)]
-    return Page(kept, cursors, start + size < len(items), start > 0)
+    keys = [(0, 0, start + index) for index in range(1, len(kept) + 1)]
+    return Page(kept, keys, start + size < len(items), start > 0)
 
 
 def encode(value: int | str, key: int, position: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandbox import store
 from sandbox.shopify.world import Run
@@ -92,31 +92,27 @@ class Order(Record):
         return any(line is None or line == position for *_, line in self.refunds)
 
     def lines(self) -> Iterator[Line]:
-        order = self if self.row[4] else None
-        return (
-            Line(self, position, *values, order is not None and order.returned(position))
-            for position, values in enumerate(store.unpack(self.row[16]))
-        )
+        values = enumerate(store.unpack(self.row[16]))
+        if not self.row[4]:
+            return (_line(self, position, *one, False) for position, one in values)
+        return (_line(self, position, *one, self.returned(position)) for position, one in values)
 
 
-class Line:
-    """One line of an order or a checkout."""
+class Line(NamedTuple):
+    """One line of an order or a checkout. A tuple, since there are many."""
 
-    __slots__ = ("gross", "is_returned", "net", "parent", "position", "product", "quantity")
-    typename = "LineItem"
+    parent: Order | Checkout
+    position: int
+    product: int
+    quantity: int
+    gross: int
+    net: int
+    is_returned: bool = False
 
-    def __init__(
-        self,
-        parent: Order | Checkout,
-        position: int,
-        product: int,
-        quantity: int,
-        gross: int,
-        net: int,
-        is_returned: bool = False,
-    ) -> None:
-        self.parent, self.position, self.product = parent, position, product
-        self.quantity, self.gross, self.net, self.is_returned = quantity, gross, net, is_returned
+
+def _line(*values: Any) -> Line:
+    """A line, made without the cost of naming its fields."""
+    return tuple.__new__(Line, values)
 
 
 class Checkout(Record):
@@ -129,7 +125,7 @@ class Checkout(Record):
     def lines(self) -> list[Line]:
         seen = store.LINE.size * self.row[3]
         values = store.unpack(self.row[8][:seen])
-        return [Line(self, position, *one) for position, one in enumerate(values)]
+        return [_line(self, position, *one, False) for position, one in enumerate(values)]
 
 
 class Product(Record):

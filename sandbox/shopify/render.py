@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 from json.encoder import encode_basestring_ascii as quote
+from operator import itemgetter
 from typing import Any
 
 from graphql import (
@@ -29,16 +32,47 @@ from graphql import (
     GraphQLSchema,
     GraphQLUnionType,
     InlineFragmentNode,
+    NamedTypeNode,
     SelectionSetNode,
     is_abstract_type,
 )
 from graphql.execution.values import get_argument_values
 
-from sandbox.shopify.fields import ASKED, PLAIN, SAME
+from sandbox.shopify.fields import ASKED, PLAIN, SAME, SHARED, TEXT
 from sandbox.shopify.world import Run
 
-Render = Callable[[Any, Run], str]
 FIXED_KINDS = {"Media": "MediaImage", "Event": "BasicEvent", "DiscountCode": "DiscountCodeBasic"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A step from an object to a part of it, or to its text: `call(value)`.
+
+    Where the step needs the request, `call(value, run)`.
+    """
+
+    call: Callable[..., Any]
+    needs_run: bool = False
+
+    def full(self) -> Callable[[Any, Run], Any]:
+        """The same, always taking the request too."""
+        call = self.call
+        return call if self.needs_run else lambda value, _run: call(value)
+
+    def then(self, other: Way) -> Way:
+        """This step and, from where it leads, the other one."""
+        first, second = self.call, other.call
+        if not self.needs_run and not other.needs_run:
+            return Way(lambda value: second(first(value)))
+        if not self.needs_run:
+            return Way(lambda value, run: second(first(value), run), needs_run=True)
+        if not other.needs_run:
+            return Way(lambda value, run: second(first(value, run)), needs_run=True)
+        return Way(lambda value, run: second(first(value, run), run), needs_run=True)
+
+
+def _after(reach: Way | None, way: Way) -> Way:
+    return way if reach is None else reach.then(way)
 
 
 class NotCompiledError(Exception):
@@ -78,39 +112,53 @@ class Compiler:
         kind: GraphQLObjectType,
         sets: list[SelectionSetNode],
         skip: frozenset[str] = frozenset(),
-    ) -> Render:
-        """The function for one object type; `skip` names response keys to leave out."""
-        template, parts = self._parts(kind, sets, lambda value, _run: value, skip)
-        if len(parts) == 1:
-            (only,) = parts
-            return lambda value, run: template % only(value, run)
+        *,
+        is_open: bool = False,
+    ) -> Way:
+        """The way from an object of a type to its text; `skip` names response keys to leave out.
 
-        def render(value: Any, run: Run) -> str:
-            return template % tuple([part(value, run) for part in parts])
-
-        return render
+        `is_open`: without the closing brace, so that more can follow.
+        """
+        template, parts = self._parts(kind, sets, None, skip)
+        return _filled(template[:-1] if is_open else template, parts)
 
     def _parts(
         self,
         kind: GraphQLObjectType,
         sets: list[SelectionSetNode],
-        reach: Callable[[Any, Run], Any],
+        reach: Way | None,
         skip: frozenset[str] = frozenset(),
-    ) -> tuple[str, list[Render]]:
-        """A template and its functions; `reach` leads from the outer object to this one."""
+    ) -> tuple[str, list[Way]]:
+        """A template and its parts; `reach` leads from the outer object to this one, if to any."""
         pieces: list[str] = []
-        parts: list[Render] = []
-        for key, nodes in self.collect(kind, sets).items():
-            if key in skip:
-                continue
-            name = nodes[0].name.value
-            if name == "__typename":
-                pieces.append(f'"{key}":"{kind.name}"')
-                continue
-            template, found = self._field(kind, kind.fields[name], name, nodes, reach)
-            pieces.append(f'"{key}":{template}')
+        parts: list[Way] = []
+        fields = [item for item in self.collect(kind, sets).items() if item[0] not in skip]
+        for sharing, group in groupby(fields, lambda item: SHARED.get((kind.name, _name(item)))):
+            texts, found = self._group(kind, list(group), reach if sharing is None else None)
+            if sharing is not None:
+                found = [_after(reach, _shared(_filled(",".join(texts), found), sharing))]
+                texts = ["%s"]
+            pieces += texts
             parts += found
         return "{" + ",".join(pieces) + "}", parts
+
+    def _group(
+        self,
+        kind: GraphQLObjectType,
+        fields: list[tuple[str, list[FieldNode]]],
+        reach: Way | None,
+    ) -> tuple[list[str], list[Way]]:
+        texts: list[str] = []
+        parts: list[Way] = []
+        for key, nodes in fields:
+            name = nodes[0].name.value
+            if name == "__typename":
+                texts.append(f'"{key}":"{kind.name}"')
+                continue
+            text, more = self._field(kind, kind.fields[name], name, nodes, reach)
+            texts.append(f'"{key}":{text}')
+            parts += more
+        return texts, parts
 
     def _field(
         self,
@@ -118,65 +166,51 @@ class Compiler:
         field: GraphQLField,
         name: str,
         nodes: list[FieldNode],
-        reach: Callable[[Any, Run], Any],
-    ) -> tuple[str, list[Render]]:
+        reach: Way | None,
+    ) -> tuple[str, list[Way]]:
         sets = [node.selection_set for node in nodes if node.selection_set]
-        step = self._step(kind.name, name, field, nodes[0], reach)
+        text = TEXT.get((kind.name, name))
+        if text is not None:
+            return "%s", [_after(reach, Way(text))]
+        step = reach
+        if (kind.name, name) not in SAME:
+            step = _after(reach, _read(kind.name, name, field, nodes[0]))
         type_ = field.type
         if isinstance(type_, GraphQLNonNull) and isinstance(type_.of_type, GraphQLObjectType):
             # Never null: its fields become fields of the outer template.
             return self._parts(type_.of_type, sets, step)
-        finish = self._finish(type_, sets)
-        return "%s", [lambda value, run: finish(step(value, run), run)]
+        return "%s", [_after(step, self._finish(type_, sets))]
 
-    def _step(
-        self,
-        kind: str,
-        name: str,
-        field: GraphQLField,
-        node: FieldNode,
-        reach: Callable[[Any, Run], Any],
-    ) -> Callable[[Any, Run], Any]:
-        if (kind, name) in SAME:
-            return reach
-        reader = PLAIN.get((kind, name))
-        if reader is not None:
-            return lambda value, run: reader(reach(value, run))
-        asked = ASKED.get((kind, name))
-        if asked is None:
-            return lambda value, run: reach(value, run)[name]
-        if not field.args:
-            return lambda value, run: asked(reach(value, run), run)
-        slot = id(node)
-
-        def step(value: Any, run: Run) -> Any:
-            arguments = run.arguments.get(slot)
-            if arguments is None:
-                arguments = get_argument_values(field, node, run.variables)
-                run.arguments[slot] = arguments
-            return asked(reach(value, run), run, **arguments)
-
-        return step
-
-    def _finish(self, type_: GraphQLOutputType, sets: list[SelectionSetNode]) -> Render:
+    def _finish(self, type_: GraphQLOutputType, sets: list[SelectionSetNode]) -> Way:
         """From a field's value to its text."""
         if isinstance(type_, GraphQLNonNull):
             return self._present(type_.of_type, sets)
         present = self._present(type_, sets)
-        return lambda value, run: "null" if value is None else present(value, run)
+        write = present.call
+        if present.needs_run:
+            return Way(
+                lambda value, run: "null" if value is None else write(value, run), needs_run=True
+            )
+        return Way(lambda value: "null" if value is None else write(value))
 
-    def _present(self, type_: Any, sets: list[SelectionSetNode]) -> Render:
+    def _present(self, type_: Any, sets: list[SelectionSetNode]) -> Way:
         if isinstance(type_, GraphQLList):
             item = self._finish(type_.of_type, sets)
-            return lambda value, run: "[" + ",".join([item(one, run) for one in value]) + "]"
+            write = item.call
+            if item.needs_run:
+                return Way(
+                    lambda value, run: "[" + ",".join([write(one, run) for one in value]) + "]",
+                    needs_run=True,
+                )
+            return Way(lambda value: "[" + ",".join([write(one) for one in value]) + "]")
         if isinstance(type_, GraphQLObjectType):
             return self.selection(type_, sets)
         if is_abstract_type(type_):
             return self._abstract(type_, sets)
-        return _leaf(type_)
+        return Way(_encoder(type_))
 
-    def _abstract(self, type_: GraphQLAbstractType, sets: list[SelectionSetNode]) -> Render:
-        known: dict[str, Render] = {}
+    def _abstract(self, type_: GraphQLAbstractType, sets: list[SelectionSetNode]) -> Way:
+        known: dict[str, Callable[[Any, Run], str]] = {}
 
         def render(value: Any, run: Run) -> str:
             name = kind_of(value, type_.name)
@@ -185,10 +219,10 @@ class Compiler:
                 concrete = self.schema.type_map[name]
                 if not isinstance(concrete, GraphQLObjectType):
                     raise TypeError(name)
-                found = known[name] = self.selection(concrete, sets)
+                found = known[name] = self.selection(concrete, sets).full()
             return found(value, run)
 
-        return render
+        return Way(render, needs_run=True)
 
     def collect(
         self, kind: GraphQLObjectType, sets: list[SelectionSetNode]
@@ -203,6 +237,7 @@ class Compiler:
                     key = node.alias.value if node.alias else node.name.value
                     found.setdefault(key, []).append(node)
                     continue
+                condition: NamedTypeNode | None
                 if isinstance(node, FragmentSpreadNode):
                     fragment = self.fragments[node.name.value]
                     condition, inner = fragment.type_condition, fragment.selection_set
@@ -222,11 +257,65 @@ class Compiler:
         return other is kind
 
 
-def _leaf(type_: GraphQLScalarType | GraphQLEnumType) -> Render:
+def _name(item: tuple[str, list[FieldNode]]) -> str:
+    return item[1][0].name.value
+
+
+def _filled(template: str, parts: list[Way]) -> Way:
+    """A template with its parts put in."""
+    if any(part.needs_run for part in parts):
+        full = [part.full() for part in parts]
+        return Way(
+            lambda value, run: template % tuple([write(value, run) for write in full]),
+            needs_run=True,
+        )
+    plain = [part.call for part in parts]
+    return Way(lambda value: template % tuple([write(value) for write in plain]))
+
+
+def _shared(way: Way, sharing: Callable[[Any], tuple[Run, Any]]) -> Way:
+    """Text that is the same for all objects of one key, remembered for the request."""
+    slot = id(way)
+    write = way.full()
+
+    def render(value: Any) -> str:
+        run, key = sharing(value)
+        texts = run.texts[slot]
+        found: str | None = texts.get(key)
+        if found is None:
+            found = texts[key] = write(value, run)
+        return found
+
+    return Way(render)
+
+
+def _read(kind: str, name: str, field: GraphQLField, node: FieldNode) -> Way:
+    """From an object to the value of one of its fields."""
+    reader = PLAIN.get((kind, name))
+    if reader is not None:
+        return Way(reader)
+    asked = ASKED.get((kind, name))
+    if asked is None:
+        return Way(itemgetter(name))
+    if not field.args:
+        return Way(asked, needs_run=True)
+    slot = id(node)
+
+    def step(value: Any, run: Run) -> Any:
+        arguments = run.arguments.get(slot)
+        if arguments is None:
+            arguments = get_argument_values(field, node, run.variables)
+            run.arguments[slot] = arguments
+        return asked(value, run, **arguments)
+
+    return Way(step, needs_run=True)
+
+
+def _encoder(type_: GraphQLScalarType | GraphQLEnumType) -> Callable[[Any], str]:
     if type_.name == "Int":
-        return lambda value, _run: str(value)
+        return str
     if type_.name == "Boolean":
-        return lambda value, _run: "true" if value else "false"
+        return lambda value: "true" if value else "false"
     if type_.name in ("JSON", "Float"):
-        return lambda value, _run: json.dumps(value)
-    return lambda value, _run: quote(value)
+        return json.dumps
+    return quote
