@@ -10,7 +10,7 @@
 insert into unify_group (profile_id, old_contact_id, label)
 with recursive reached (profile_id) as (
     select seeds.profile_id
-    from unnest(%(seeds)s::bigint []) as seeds (profile_id)
+    from unnest(%(seeds)s::bigint[]) as seeds (profile_id)
     union
     select neighbours.profile_id
     from reached
@@ -22,30 +22,31 @@ with recursive reached (profile_id) as (
         union all
         select holders.profile_id
         from mkt_core.identity_keys as own
-        cross join lateral (
-            select
-                (
-                    select count(*) from (
-                        select from mkt_core.identity_keys as all_holders
-                        where
-                            all_holders.kind = own.kind
-                            and all_holders.key_hash = own.key_hash
-                            and not all_holders.is_cut
-                        limit %(max_people)s::bigint + 1
-                    ) as bounded
-                ) as people,
-                (
-                    select count(*) from (
-                        select from mkt_core.identity_keys as old_holders
-                        where
-                            old_holders.kind = own.kind
-                            and old_holders.key_hash = own.key_hash
-                            and not old_holders.is_cut
-                            and old_holders.batch < %(batch)s::bigint
-                        limit %(max_people)s::bigint + 1
-                    ) as bounded
-                ) as old_people
-        ) as counts
+        cross join
+            lateral (
+                select
+                    (
+                        select count(*) from (
+                            select 1 from mkt_core.identity_keys as all_holders
+                            where
+                                all_holders.kind = own.kind
+                                and all_holders.key_hash = own.key_hash
+                                and not all_holders.is_cut
+                            limit %(max_people)s::bigint + 1
+                        ) as bounded
+                    ) as people,
+                    (
+                        select count(*) from (
+                            select 1 from mkt_core.identity_keys as old_holders
+                            where
+                                old_holders.kind = own.kind
+                                and old_holders.key_hash = own.key_hash
+                                and not old_holders.is_cut
+                                and old_holders.batch < %(batch)s::bigint
+                            limit %(max_people)s::bigint + 1
+                        ) as bounded
+                    ) as old_people
+            ) as counts
         inner join mkt_core.identity_keys as holders
             on
                 own.kind = holders.kind
@@ -62,6 +63,9 @@ with recursive reached (profile_id) as (
     ) as neighbours
 )
 
-select members.profile_id, members.contact_id, members.profile_id
+select
+    members.profile_id,
+    members.contact_id,
+    members.profile_id
 from reached
 inner join mkt_core.contact_identities as members on reached.profile_id = members.profile_id;

@@ -8,17 +8,17 @@
 update mkt_core.identity_keys as own
 set is_cut = true
 where
-    own.profile_id = any(%(from_profiles)s::bigint [])
+    own.profile_id = any(%(from_profiles)s::bigint[])
     and not own.is_cut
     and exists (
-        select from mkt_core.identity_keys as others
+        select 1 from mkt_core.identity_keys as others
         where
             others.kind = own.kind
             and others.key_hash = own.key_hash
             and not others.is_cut
-            and others.profile_id <> all(%(from_profiles)s::bigint [])
+            and others.profile_id <> all(%(from_profiles)s::bigint[])
             and (
-                %(into_profiles)s::bigint [] is null
-                or others.profile_id = any(%(into_profiles)s::bigint [])
+                %(into_profiles)s::bigint[] is null
+                or others.profile_id = any(%(into_profiles)s::bigint[])
             )
     );

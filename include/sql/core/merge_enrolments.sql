@@ -45,5 +45,11 @@ cancelled as (
 insert into mkt_engage.enrolment_log (
     enrolment_id, tick_id, from_step_id, to_step_id, reason, at
 )
-select enrolment_id, 0, step_id, null, 'merged', %(now)s::timestamptz
+select
+    enrolment_id,
+    0,
+    step_id,
+    null,
+    'merged',
+    %(now)s::timestamptz
 from ended;

@@ -13,7 +13,7 @@ with counted as (
         count(*) over (partition by keys.kind, keys.key_hash) as people,
         (
             select count(*) from (
-                select from mkt_core.identity_keys as holders
+                select 1 from mkt_core.identity_keys as holders
                 where
                     holders.kind = keys.kind
                     and holders.key_hash = keys.key_hash
@@ -26,6 +26,9 @@ with counted as (
     where not keys.is_cut
 )
 
-select kind, key_hash, profile_id
+select
+    kind,
+    key_hash,
+    profile_id
 from counted
 where people > 1 and holders <= %(max_people)s::bigint;

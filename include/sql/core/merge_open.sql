@@ -24,7 +24,7 @@ with joined as (
     where
         members.profile_id <> members.label
         and not exists (
-            select from mkt_core.contact_merges as merges
+            select 1 from mkt_core.contact_merges as merges
             where merges.from_contact_id = members.profile_id and merges.undone_batch is null
         )
 )

@@ -5,13 +5,17 @@
 -- Who comes apart keeps every suppression of the person they were taken for: the safe side.
 
 with joined as materialized (
-    select profile_id as from_id, label as into_id
+    select
+        profile_id as from_id,
+        label as into_id
     from unify_group
     where profile_id = old_contact_id and label <> old_contact_id
 ),
 
 parted as (
-    select profile_id as new_id, old_contact_id as from_id
+    select
+        profile_id as new_id,
+        old_contact_id as from_id
     from unify_group
     where profile_id = label and old_contact_id <> label
 ),
@@ -21,7 +25,12 @@ copied as (
         contact_id, address_hash, brand, channel, reason, source, since
     )
     select
-        parted.new_id, held.address_hash, held.brand, held.channel, held.reason, held.source,
+        parted.new_id,
+        held.address_hash,
+        held.brand,
+        held.channel,
+        held.reason,
+        held.source,
         held.since
     from parted
     inner join mkt_engage.suppressions as held on parted.from_id = held.contact_id

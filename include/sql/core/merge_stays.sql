@@ -4,15 +4,23 @@
 -- Of two open stays in one segment the older goes on; of two equal suppressions the older holds.
 
 with joined as materialized (
-    select profile_id as from_id, label as into_id
+    select
+        profile_id as from_id,
+        label as into_id
     from unify_group
     where profile_id = old_contact_id and label <> old_contact_id
 ),
 
 people as (
-    select from_id as contact_id, into_id from joined
+    select
+        from_id as contact_id,
+        into_id
+    from joined
     union
-    select into_id as contact_id, into_id from joined
+    select
+        into_id as contact_id,
+        into_id
+    from joined
 ),
 
 stays as (

@@ -1,5 +1,5 @@
 -- grain: one cart of one shop account        key: (account, external_id)
--- reads: mkt_staging.carts        params: runs, brands, batch, timezone, reporting_currency
+-- reads: unify_changed, mkt_staging.carts        params: brands, batch, timezone, reporting_currency
 -- writes: mkt_core.carts, mkt_core.events (cart_updated), mkt_ops.dirty_days
 -- rerun: changes nothing
 --
@@ -14,16 +14,20 @@ with compared as materialized (
         held.created_at as old_created_at,
         held.updated_at as old_updated_at,
         held.completed_at as old_completed_at
-    from mkt_staging.carts as records
+    from unify_changed as changed
+    inner join mkt_staging.carts as records
+        on changed.account = records.account and changed.external_id = records.external_id
     left join mkt_core.contact_identities as known
         on
-            known.system = case when records.customer_id is null then 'email' else records.system end
-            and known.account = case when records.customer_id is null then '' else records.account end
+            known.system
+            = case when records.customer_id is null then 'email' else records.system end
+            and known.account
+            = case when records.customer_id is null then '' else records.account end
             and known.external_id = coalesce(records.customer_id, records.email)
     left join mkt_core.carts as held
         on records.account = held.account and records.external_id = held.external_id
     where
-        records.sync_run_id = any(%(runs)s::bigint [])
+        changed.entity = 'carts'
         and (
             held.cart_id is null
             or (
@@ -44,24 +48,37 @@ stored as (
         completed_at, currency, amount, lines, url, is_deleted, batch
     )
     select
-        system, account, brand, external_id, profile_id, contact_id, created_at, updated_at,
-        completed_at, currency, amount, lines, url, is_deleted, %(batch)s::bigint
+        system,
+        account,
+        brand,
+        external_id,
+        profile_id,
+        contact_id,
+        created_at,
+        updated_at,
+        completed_at,
+        currency,
+        amount,
+        lines,
+        url,
+        is_deleted,
+        %(batch)s::bigint
     from compared
     order by created_at, account, external_id
     on conflict (account, external_id) do update
-    set
-        brand = excluded.brand,
-        profile_id = excluded.profile_id,
-        contact_id = excluded.contact_id,
-        created_at = excluded.created_at,
-        updated_at = excluded.updated_at,
-        completed_at = excluded.completed_at,
-        currency = excluded.currency,
-        amount = excluded.amount,
-        lines = excluded.lines,
-        url = excluded.url,
-        is_deleted = excluded.is_deleted,
-        batch = excluded.batch
+        set
+            brand = excluded.brand,
+            profile_id = excluded.profile_id,
+            contact_id = excluded.contact_id,
+            created_at = excluded.created_at,
+            updated_at = excluded.updated_at,
+            completed_at = excluded.completed_at,
+            currency = excluded.currency,
+            amount = excluded.amount,
+            lines = excluded.lines,
+            url = excluded.url,
+            is_deleted = excluded.is_deleted,
+            batch = excluded.batch
     returning cart_id, account, external_id
 ),
 
@@ -75,8 +92,13 @@ written as (
             ':', 'cart_updated', compared.account, compared.external_id,
             extract(epoch from compared.updated_at)
         ))::uuid,
-        compared.updated_at, compared.profile_id, compared.contact_id, 'cart_updated',
-        compared.external_id, compared.amount, compared.currency,
+        compared.updated_at,
+        compared.profile_id,
+        compared.contact_id,
+        'cart_updated',
+        compared.external_id,
+        compared.amount,
+        compared.currency,
         compared.amount * case
             when compared.currency = %(reporting_currency)s then 1
             else (
@@ -89,7 +111,9 @@ written as (
                 limit 1
             )
         end,
-        stored.cart_id, compared.account, %(batch)s::bigint,
+        stored.cart_id,
+        compared.account,
+        %(batch)s::bigint,
         jsonb_strip_nulls(jsonb_build_object(
             'brand', compared.brand,
             'cart_value', compared.amount,
@@ -109,15 +133,15 @@ written as (
         and compared.updated_at < '2100-01-01T00:00Z'
     order by compared.updated_at, compared.external_id
     on conflict (event_id, occurred_at) do update
-    set
-        profile_id = excluded.profile_id,
-        contact_id = excluded.contact_id,
-        amount = excluded.amount,
-        currency = excluded.currency,
-        reporting_amount = excluded.reporting_amount,
-        batch = excluded.batch,
-        properties = excluded.properties
-    where
+        set
+            profile_id = excluded.profile_id,
+            contact_id = excluded.contact_id,
+            amount = excluded.amount,
+            currency = excluded.currency,
+            reporting_amount = excluded.reporting_amount,
+            batch = excluded.batch,
+            properties = excluded.properties
+        where
         (
             held.profile_id, held.contact_id, held.amount, held.currency, held.reporting_amount,
             held.properties
@@ -145,7 +169,9 @@ moments as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'carts', (occurred_at at time zone %(timezone)s)::date, %(batch)s::bigint
+        'carts',
+        (occurred_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from moments
     where occurred_at is not null
     on conflict (kpi_group, date) do update set batch = excluded.batch

@@ -1,5 +1,5 @@
 -- grain: one change of consent        key: (profile_id, brand, channel, topic, changed_at, source)
--- reads: mkt_staging.consents        params: runs, brands, batch, timezone
+-- reads: unify_changed, mkt_staging.consents        params: brands, batch, timezone
 -- writes: mkt_core.consents, mkt_core.events, mkt_engage.suppressions, mkt_ops.dirty_days
 -- rerun: changes nothing
 --
@@ -13,13 +13,15 @@ with incoming as materialized (
         %(brands)s::jsonb ->> records.account as brand,
         known.profile_id,
         known.contact_id
-    from mkt_staging.consents as records
+    from unify_changed as changed
+    inner join mkt_staging.consents as records
+        on changed.account = records.account and changed.external_id = records.external_id
     inner join mkt_core.contact_identities as known
         on
             records.system = known.system
             and records.account = known.account
             and records.external_id = known.external_id
-    where records.sync_run_id = any(%(runs)s::bigint [])
+    where changed.entity = 'consents'
 ),
 
 compared as (
@@ -36,7 +38,9 @@ compared as (
         latest.changed_at as latest_at
     from incoming
     left join lateral (
-        select consents.status, consents.changed_at
+        select
+            consents.status,
+            consents.changed_at
         from mkt_core.consents
         where
             consents.profile_id = incoming.profile_id
@@ -48,7 +52,9 @@ compared as (
         limit 1
     ) as before on true
     left join lateral (
-        select consents.status, consents.changed_at
+        select
+            consents.status,
+            consents.changed_at
         from mkt_core.consents
         where
             consents.profile_id = incoming.profile_id
@@ -57,7 +63,7 @@ compared as (
             and consents.topic = incoming.topic
         order by
             consents.changed_at desc,
-            array_position('{denied,pending,granted}'::text [], consents.status)
+            array_position('{denied,pending,granted}'::text[], consents.status)
         limit 1
     ) as latest on true
     where
@@ -71,7 +77,15 @@ stored as (
         batch
     )
     select
-        profile_id, contact_id, brand, channel, topic, new_status, legal_basis, said_at, account,
+        profile_id,
+        contact_id,
+        brand,
+        channel,
+        topic,
+        new_status,
+        legal_basis,
+        said_at,
+        account,
         %(batch)s::bigint
     from compared
     on conflict do nothing
@@ -103,7 +117,13 @@ written as (
         md5(concat_ws(
             ':', event_type, account, external_id, channel, topic, extract(epoch from said_at)
         ))::uuid,
-        said_at, profile_id, contact_id, event_type, channel, account, %(batch)s::bigint,
+        said_at,
+        profile_id,
+        contact_id,
+        event_type,
+        channel,
+        account,
+        %(batch)s::bigint,
         jsonb_build_object('brand', brand, 'channel', channel, 'topic', topic)
     from turned
     on conflict do nothing
@@ -129,7 +149,9 @@ lifted as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'consents', (changed_at at time zone %(timezone)s)::date, %(batch)s::bigint
+        'consents',
+        (changed_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from stored
     on conflict (kpi_group, date) do update set batch = excluded.batch
     returning date

@@ -22,7 +22,7 @@ with records as (
         records.city,
         records.postal_code,
         coalesce(records.country, records.region, records.city, records.postal_code) is not null
-        as has_address,
+            as has_address,
         records.language,
         zones.time_zone,
         records.birth_date,
@@ -31,10 +31,10 @@ with records as (
         row_number() over (
             partition by members.contact_id
             order by
-                members.is_deleted,
-                array_position(%(field_priority)s::text [], members.system),
+                members.is_deleted asc,
+                array_position(%(field_priority)s::text[], members.system),
                 records.updated_at desc nulls last,
-                members.profile_id
+                members.profile_id asc
         ) as place
     from mkt_core.contact_identities as members
     left join mkt_staging.contacts as records
@@ -43,7 +43,7 @@ with records as (
             and members.account = records.account
             and members.external_id = records.external_id
     left join mkt_core.time_zones as zones on lower(records.time_zone) = zones.lower_name
-    where members.contact_id = any(%(contacts)s::bigint [])
+    where members.contact_id = any(%(contacts)s::bigint[])
 ),
 
 picked as (
@@ -55,7 +55,7 @@ picked as (
         (array_agg(email order by place) filter (where email is not null))[1] as email,
         (array_agg(phone order by place) filter (where phone is not null))[1] as phone,
         (array_agg(first_name order by place) filter (where first_name is not null))[1]
-        as first_name,
+            as first_name,
         (array_agg(last_name order by place) filter (where last_name is not null))[1] as last_name,
         (array_agg(country order by place) filter (where has_address))[1] as country,
         (array_agg(region order by place) filter (where has_address))[1] as region,
@@ -64,7 +64,7 @@ picked as (
         (array_agg(language order by place) filter (where language is not null))[1] as language,
         (array_agg(time_zone order by place) filter (where time_zone is not null))[1] as time_zone,
         (array_agg(birth_date order by place) filter (where birth_date is not null))[1]
-        as birth_date
+            as birth_date
     from records
     group by contact_id
 ),
@@ -150,29 +150,43 @@ stored as (
         language, time_zone, birth_date, lifecycle, created_at, attributes, is_deleted, batch
     )
     select
-        contact_id, email, phone, first_name, last_name, country, region, city, postal_code,
-        language, time_zone, birth_date, lifecycle, created_at, attributes, is_deleted,
+        contact_id,
+        email,
+        phone,
+        first_name,
+        last_name,
+        country,
+        region,
+        city,
+        postal_code,
+        language,
+        time_zone,
+        birth_date,
+        lifecycle,
+        created_at,
+        attributes,
+        is_deleted,
         %(batch)s::bigint
     from compared
     order by contact_id
     on conflict (contact_id) do update
-    set
-        email = excluded.email,
-        phone = excluded.phone,
-        first_name = excluded.first_name,
-        last_name = excluded.last_name,
-        country = excluded.country,
-        region = excluded.region,
-        city = excluded.city,
-        postal_code = excluded.postal_code,
-        language = excluded.language,
-        time_zone = excluded.time_zone,
-        birth_date = excluded.birth_date,
-        lifecycle = excluded.lifecycle,
-        created_at = excluded.created_at,
-        attributes = excluded.attributes,
-        is_deleted = excluded.is_deleted,
-        batch = excluded.batch
+        set
+            email = excluded.email,
+            phone = excluded.phone,
+            first_name = excluded.first_name,
+            last_name = excluded.last_name,
+            country = excluded.country,
+            region = excluded.region,
+            city = excluded.city,
+            postal_code = excluded.postal_code,
+            language = excluded.language,
+            time_zone = excluded.time_zone,
+            birth_date = excluded.birth_date,
+            lifecycle = excluded.lifecycle,
+            created_at = excluded.created_at,
+            attributes = excluded.attributes,
+            is_deleted = excluded.is_deleted,
+            batch = excluded.batch
 ),
 
 -- A version is never dated before the one it follows: the latest by (valid_from, batch) holds.
@@ -182,13 +196,26 @@ versions as (
         language, time_zone, birth_date, lifecycle, attributes, is_deleted
     )
     select
-        compared.contact_id, greatest(compared.valid_from, before.valid_from), %(batch)s::bigint,
-        compared.row_hash, before.row_hash is null, compared.country, compared.region,
-        compared.city, compared.postal_code, compared.language, compared.time_zone,
-        compared.birth_date, compared.lifecycle, compared.attributes, compared.is_deleted
+        compared.contact_id,
+        greatest(compared.valid_from, before.valid_from),
+        %(batch)s::bigint,
+        compared.row_hash,
+        before.row_hash is null,
+        compared.country,
+        compared.region,
+        compared.city,
+        compared.postal_code,
+        compared.language,
+        compared.time_zone,
+        compared.birth_date,
+        compared.lifecycle,
+        compared.attributes,
+        compared.is_deleted
     from compared
     left join lateral (
-        select history.row_hash, history.valid_from
+        select
+            history.row_hash,
+            history.valid_from
         from mkt_core.contact_history as history
         where history.contact_id = compared.contact_id
         order by history.valid_from desc, history.batch desc
@@ -200,7 +227,10 @@ versions as (
 
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
-    select distinct 'contacts', (created_at at time zone %(timezone)s)::date, %(batch)s::bigint
+    select distinct
+        'contacts',
+        (created_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from compared
     on conflict (kpi_group, date) do update set batch = excluded.batch
     returning date

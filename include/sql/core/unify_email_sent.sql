@@ -7,7 +7,7 @@ with marked as (
     update mkt_engage.sends as sends
     set event_batch = %(batch)s::bigint
     where
-        sends.send_id = any(%(send_ids)s::bigint [])
+        sends.send_id = any(%(send_ids)s::bigint[])
         and sends.status = 'accepted'
         and sends.event_batch is null
     returning
@@ -30,8 +30,13 @@ written as (
         marked.occurred_at,
         coalesce(enrolments.profile_id, marked.contact_id),
         coalesce(enrolments.contact_id, marked.contact_id),
-        marked.channel || '_sent', marked.send_id::text, marked.campaign_id, marked.step_id,
-        marked.send_id, marked.via, %(batch)s::bigint,
+        marked.channel || '_sent',
+        marked.send_id::text,
+        marked.campaign_id,
+        marked.step_id,
+        marked.send_id,
+        marked.via,
+        %(batch)s::bigint,
         jsonb_build_object('brand', marked.brand, 'channel', marked.channel)
     from marked
     left join mkt_engage.enrolments as enrolments
@@ -44,7 +49,9 @@ written as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'email', (occurred_at at time zone %(timezone)s)::date, %(batch)s::bigint
+        'email',
+        (occurred_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from written
     on conflict (kpi_group, date) do update set batch = excluded.batch
     returning date

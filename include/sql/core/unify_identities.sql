@@ -1,5 +1,5 @@
 -- grain: one identity        key: (system, account, external_id)
--- reads: mkt_staging.{contacts,orders,carts}        params: runs, batch
+-- reads: unify_changed, mkt_staging.{contacts,orders,carts}        params: batch
 -- writes: mkt_core.contact_identities
 -- rerun: changes nothing
 --
@@ -8,34 +8,53 @@
 
 with mentions as (
     select
-        case when customer_id is null then 'email' else system end as system,
-        case when customer_id is null then '' else account end as account,
-        coalesce(customer_id, email) as external_id,
-        min(placed_at) as seen_at
-    from mkt_staging.orders
-    where sync_run_id = any(%(runs)s::bigint []) and coalesce(customer_id, email) is not null
+        case when records.customer_id is null then 'email' else records.system end as system,
+        case when records.customer_id is null then '' else records.account end as account,
+        coalesce(records.customer_id, records.email) as external_id,
+        min(records.placed_at) as seen_at
+    from unify_changed as changed
+    inner join mkt_staging.orders as records
+        on changed.account = records.account and changed.external_id = records.external_id
+    where changed.entity = 'orders' and coalesce(records.customer_id, records.email) is not null
     group by 1, 2, 3
     union all
     select
-        case when customer_id is null then 'email' else system end as system,
-        case when customer_id is null then '' else account end as account,
-        coalesce(customer_id, email) as external_id,
-        min(created_at) as seen_at
-    from mkt_staging.carts
-    where sync_run_id = any(%(runs)s::bigint []) and coalesce(customer_id, email) is not null
+        case when records.customer_id is null then 'email' else records.system end as system,
+        case when records.customer_id is null then '' else records.account end as account,
+        coalesce(records.customer_id, records.email) as external_id,
+        min(records.created_at) as seen_at
+    from unify_changed as changed
+    inner join mkt_staging.carts as records
+        on changed.account = records.account and changed.external_id = records.external_id
+    where changed.entity = 'carts' and coalesce(records.customer_id, records.email) is not null
     group by 1, 2, 3
 ),
 
 people as (
     select
-        system, account, external_id, email, is_email_verified, phone, created_at as seen_at,
-        is_deleted, true as has_record
-    from mkt_staging.contacts
-    where sync_run_id = any(%(runs)s::bigint [])
+        records.system,
+        records.account,
+        records.external_id,
+        records.email,
+        records.is_email_verified,
+        records.phone,
+        records.created_at as seen_at,
+        records.is_deleted,
+        true as has_record
+    from unify_changed as changed
+    inner join mkt_staging.contacts as records
+        on changed.account = records.account and changed.external_id = records.external_id
+    where changed.entity = 'contacts'
     union all
     select
-        system, account, external_id, case when system = 'email' then external_id end as email,
-        system = 'email' as is_email_verified, null as phone, seen_at, false as is_deleted,
+        system,
+        account,
+        external_id,
+        case when system = 'email' then external_id end as email,
+        system = 'email' as is_email_verified,
+        null as phone,
+        seen_at,
+        false as is_deleted,
         false as has_record
     from mentions
 ),
@@ -43,7 +62,7 @@ people as (
 named as (
     select distinct on (system, account, external_id) *
     from people
-    order by system, account, external_id, has_record desc, seen_at
+    order by system asc, account asc, external_id asc, has_record desc, seen_at asc
 ),
 
 compared as materialized (
@@ -88,8 +107,18 @@ inserted as (
         first_seen_at, is_deleted, has_record, batch
     ) overriding system value
     select
-        number, system, account, external_id, number, email, is_email_verified, phone, seen_at,
-        is_deleted, has_record, %(batch)s::bigint
+        number,
+        system,
+        account,
+        external_id,
+        number,
+        email,
+        is_email_verified,
+        phone,
+        seen_at,
+        is_deleted,
+        has_record,
+        %(batch)s::bigint
     from numbered
     returning profile_id
 ),
@@ -112,13 +141,15 @@ updated as (
 -- A record may change in a field that is no key: its contact is computed anew all the same.
 observed as (
     select known.profile_id
-    from mkt_staging.contacts as records
+    from unify_changed as changed
+    inner join mkt_staging.contacts as records
+        on changed.account = records.account and changed.external_id = records.external_id
     inner join mkt_core.contact_identities as known
         on
             records.system = known.system
             and records.account = known.account
             and records.external_id = known.external_id
-    where records.sync_run_id = any(%(runs)s::bigint [])
+    where changed.entity = 'contacts'
 )
 
 select

@@ -5,21 +5,31 @@
 -- Returns the identities whose new key somebody else holds too: only these can move.
 
 with held as (
-    select profile_id, 'email' as kind, md5(email)::uuid as key_hash
+    select
+        profile_id,
+        'email' as kind,
+        md5(email)::uuid as key_hash
     from mkt_core.contact_identities
     where
-        profile_id = any(%(profiles)s::bigint [])
+        profile_id = any(%(profiles)s::bigint[])
         and is_email_verified
         and email is not null
     union all
-    select profile_id, 'phone' as kind, md5(phone)::uuid as key_hash
+    select
+        profile_id,
+        'phone' as kind,
+        md5(phone)::uuid as key_hash
     from mkt_core.contact_identities
-    where profile_id = any(%(profiles)s::bigint []) and phone is not null
+    where profile_id = any(%(profiles)s::bigint[]) and phone is not null
 ),
 
 inserted as (
     insert into mkt_core.identity_keys (profile_id, kind, key_hash, batch)
-    select profile_id, kind, key_hash, %(batch)s::bigint
+    select
+        profile_id,
+        kind,
+        key_hash,
+        %(batch)s::bigint
     from held
     order by profile_id, kind
     on conflict do nothing
@@ -27,7 +37,9 @@ inserted as (
 ),
 
 counted as (
-    select *, count(*) over (partition by kind, key_hash) as newcomers
+    select
+        *,
+        count(*) over (partition by kind, key_hash) as newcomers
     from inserted
 )
 
@@ -37,7 +49,7 @@ select array(
     where
         counted.newcomers > 1
         or exists (
-            select from mkt_core.identity_keys as others
+            select 1 from mkt_core.identity_keys as others
             where others.kind = counted.kind and others.key_hash = counted.key_hash
         )
 ) as seeds;

@@ -8,14 +8,14 @@
 with incoming as (
     select *
     from unnest(
-        %(inbox_ids)s::bigint [],
-        %(topics)s::text [],
-        %(brands)s::text [],
-        %(delivery_ids)s::text [],
-        %(send_ids)s::bigint [],
-        %(instants)s::timestamptz [],
-        %(urls)s::text [],
-        %(proxies)s::boolean []
+        %(inbox_ids)s::bigint[],
+        %(topics)s::text[],
+        %(brands)s::text[],
+        %(delivery_ids)s::text[],
+        %(send_ids)s::bigint[],
+        %(instants)s::timestamptz[],
+        %(urls)s::text[],
+        %(proxies)s::boolean[]
     ) as rows (inbox_id, topic, brand, delivery_id, send_id, occurred_at, url, is_proxy)
 ),
 
@@ -56,8 +56,17 @@ written as (
             ':', topic, 'receiver', brand,
             case topic when 'unsubscribed' then send_id::text else delivery_id end
         ))::uuid,
-        min(occurred_at), profile_id, contact_id, topic, send_id::text, campaign_id, step_id,
-        send_id, 'receiver', %(batch)s::bigint, bool_and(is_machine),
+        min(occurred_at),
+        profile_id,
+        contact_id,
+        topic,
+        send_id::text,
+        campaign_id,
+        step_id,
+        send_id,
+        'receiver',
+        %(batch)s::bigint,
+        bool_and(is_machine),
         jsonb_strip_nulls(jsonb_build_object(
             'brand', brand, 'channel', channel, 'url', min(url)
         ))
@@ -65,7 +74,7 @@ written as (
     where
         topic <> 'unsubscribed'
         or not exists (
-            select from mkt_core.events as events
+            select 1 from mkt_core.events as events
             where
                 events.contact_id = matched.contact_id
                 and events.event_type = 'unsubscribed'
@@ -83,8 +92,16 @@ refused as (
         batch
     )
     select
-        profile_id, contact_id, brand, channel, 'marketing', 'denied', 'consent',
-        min(occurred_at), 'receiver', %(batch)s::bigint
+        profile_id,
+        contact_id,
+        brand,
+        channel,
+        'marketing',
+        'denied',
+        'consent',
+        min(occurred_at),
+        'receiver',
+        %(batch)s::bigint
     from matched
     where topic = 'unsubscribed'
     group by profile_id, contact_id, brand, channel
@@ -101,11 +118,20 @@ settled as (
 
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
-    select distinct kpi_group, (occurred_at at time zone %(timezone)s)::date, %(batch)s::bigint
+    select distinct
+        kpi_group,
+        (occurred_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from (
-        select 'email' as kpi_group, occurred_at from written
+        select
+            'email' as kpi_group,
+            occurred_at
+        from written
         union all
-        select 'consents' as kpi_group, changed_at as occurred_at from refused
+        select
+            'consents' as kpi_group,
+            changed_at as occurred_at
+        from refused
     ) as moments
     on conflict (kpi_group, date) do update set batch = excluded.batch
     returning date

@@ -6,5 +6,5 @@
 
 update mkt_ops.webhook_inbox as inbox
 set processed_at = %(now)s::timestamptz, error = rows.reason
-from unnest(%(inbox_ids)s::bigint [], %(reasons)s::text []) as rows (inbox_id, reason)
+from unnest(%(inbox_ids)s::bigint[], %(reasons)s::text[]) as rows (inbox_id, reason)
 where inbox.inbox_id = rows.inbox_id;

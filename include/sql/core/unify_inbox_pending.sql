@@ -3,7 +3,13 @@
 -- rerun: reads only
 -- Fresh rows first, so that rows waiting for their send never block them.
 
-select inbox_id, account, topic, delivery_id, body, received_at
+select
+    inbox_id,
+    account,
+    topic,
+    delivery_id,
+    body,
+    received_at
 from mkt_ops.webhook_inbox
 where
     processed_at is null

@@ -14,5 +14,5 @@ set
         when inbox.received_at < %(given_up_before)s::timestamptz then %(now)s::timestamptz
     end
 where
-    inbox.inbox_id = any(%(inbox_ids)s::bigint [])
+    inbox.inbox_id = any(%(inbox_ids)s::bigint[])
     and (inbox.error is null or inbox.received_at < %(given_up_before)s::timestamptz);

@@ -1,6 +1,6 @@
 -- grain: one line of one order        key: (account, external_id)
--- reads: mkt_staging.{order_lines,orders}, mkt_core.waiting_facts
--- params: runs, batch, timezone
+-- reads: unify_changed, mkt_staging.order_lines, mkt_core.{orders,products}
+-- params: batch, timezone
 -- writes: mkt_core.{order_lines,products,waiting_facts}, mkt_ops.dirty_days
 -- rerun: changes nothing
 --
@@ -8,52 +8,39 @@
 -- A touched order keeps only the lines its source still shows.
 
 with arrived as (
-    select records.account, records.external_id, held.order_id, held.placed_at
-    from mkt_staging.orders as records
+    select
+        held.order_id,
+        held.placed_at
+    from unify_changed as changed
     inner join mkt_core.orders as held
-        on records.account = held.account and records.external_id = held.external_id
-    where records.sync_run_id = any(%(runs)s::bigint [])
-),
-
-ended as (
-    delete from mkt_core.waiting_facts as waiting
-    using arrived
-    where
-        waiting.entity = 'order_lines'
-        and waiting.account = arrived.account
-        and waiting.parent_id = arrived.external_id
-    returning waiting.account, waiting.external_id
-),
-
-incoming as (
-    select *
-    from mkt_staging.order_lines
-    where sync_run_id = any(%(runs)s::bigint [])
-    union all
-    select records.*
-    from ended
-    inner join mkt_staging.order_lines as records
-        on ended.account = records.account and ended.external_id = records.external_id
-    -- the others are in the first half already
-    where records.sync_run_id <> all(%(runs)s::bigint [])
+        on changed.account = held.account and changed.external_id = held.external_id
+    where changed.entity = 'orders'
 ),
 
 resolved as materialized (
     select
-        incoming.*,
+        records.*,
         orders.order_id as core_order_id,
         orders.placed_at,
         products.product_id as core_product_id
-    from incoming
+    from unify_changed as changed
+    inner join mkt_staging.order_lines as records
+        on changed.account = records.account and changed.external_id = records.external_id
     left join mkt_core.orders as orders
-        on incoming.account = orders.account and incoming.order_id = orders.external_id
+        on records.account = orders.account and records.order_id = orders.external_id
     left join mkt_core.products as products
-        on incoming.account = products.account and incoming.product_id = products.external_id
+        on records.account = products.account and records.product_id = products.external_id
+    where changed.entity = 'order_lines'
 ),
 
 waiting as (
     insert into mkt_core.waiting_facts (entity, account, parent_id, external_id, batch)
-    select 'order_lines', account, order_id, external_id, %(batch)s::bigint
+    select
+        'order_lines',
+        account,
+        order_id,
+        external_id,
+        %(batch)s::bigint
     from resolved
     where core_order_id is null and order_id is not null and not is_deleted
     on conflict do nothing
@@ -62,7 +49,11 @@ waiting as (
 
 stubs as (
     insert into mkt_core.products (system, account, external_id, batch)
-    select distinct system, account, product_id, %(batch)s::bigint
+    select distinct
+        system,
+        account,
+        product_id,
+        %(batch)s::bigint
     from resolved
     where core_product_id is null and product_id is not null and core_order_id is not null
     on conflict (account, external_id) do nothing
@@ -107,9 +98,15 @@ compared as materialized (
 ),
 
 touched as (
-    select order_id, placed_at from arrived
+    select
+        order_id,
+        placed_at
+    from arrived
     union
-    select core_order_id, placed_at from resolved where core_order_id is not null
+    select
+        core_order_id,
+        placed_at
+    from resolved where core_order_id is not null
 ),
 
 removed as (
@@ -118,7 +115,7 @@ removed as (
     where
         held.order_id = touched.order_id
         and not exists (
-            select from mkt_staging.order_lines as records
+            select 1 from mkt_staging.order_lines as records
             where
                 records.account = held.account
                 and records.external_id = held.external_id
@@ -134,8 +131,16 @@ inserted as (
         batch
     )
     select
-        account, external_id, core_order_id, core_product_id, sku, title, quantity, amount,
-        discount_amount, %(batch)s::bigint
+        account,
+        external_id,
+        core_order_id,
+        core_product_id,
+        sku,
+        title,
+        quantity,
+        amount,
+        discount_amount,
+        %(batch)s::bigint
     from compared
     where is_new
 ),
@@ -160,7 +165,10 @@ updated as (
 
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
-    select distinct 'orders', (placed_at at time zone %(timezone)s)::date, %(batch)s::bigint
+    select distinct
+        'orders',
+        (placed_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from (
         select placed_at from compared
         union all

@@ -1,8 +1,8 @@
 -- grain: one order of one shop account        key: (account, external_id)
--- reads: mkt_staging.orders
--- params: runs, brands, batch, timezone, reporting_currency
+-- reads: unify_changed, mkt_staging.orders
+-- params: brands, batch, timezone, reporting_currency
 -- writes: mkt_core.orders, mkt_core.events (order_placed, order_cancelled; order_refunded goes with
---   its order), mkt_ops.dirty_days, mkt_core.waiting_facts
+--   its order), mkt_ops.dirty_days, unify_changed
 -- rerun: changes nothing
 --
 -- A corrected order replaces its events with the new batch; a deleted or test order has none.
@@ -14,13 +14,17 @@ with incoming as materialized (
         known.profile_id,
         known.contact_id,
         not (records.is_test or records.is_deleted) and known.profile_id is not null as is_live
-    from mkt_staging.orders as records
+    from unify_changed as changed
+    inner join mkt_staging.orders as records
+        on changed.account = records.account and changed.external_id = records.external_id
     left join mkt_core.contact_identities as known
         on
-            known.system = case when records.customer_id is null then 'email' else records.system end
-            and known.account = case when records.customer_id is null then '' else records.account end
+            known.system
+            = case when records.customer_id is null then 'email' else records.system end
+            and known.account
+            = case when records.customer_id is null then '' else records.account end
             and known.external_id = coalesce(records.customer_id, records.email)
-    where records.sync_run_id = any(%(runs)s::bigint [])
+    where changed.entity = 'orders'
 ),
 
 compared as materialized (
@@ -63,34 +67,53 @@ stored as (
         utm_campaign, batch
     )
     select
-        system, account, brand, external_id, profile_id, contact_id, name, placed_at, updated_at,
-        cancelled_at, financial_status, is_test, is_deleted, currency, gross_amount,
-        current_amount, discount_amount, refunded_amount, discount_codes, utm_source, utm_medium,
-        utm_campaign, %(batch)s::bigint
+        system,
+        account,
+        brand,
+        external_id,
+        profile_id,
+        contact_id,
+        name,
+        placed_at,
+        updated_at,
+        cancelled_at,
+        financial_status,
+        is_test,
+        is_deleted,
+        currency,
+        gross_amount,
+        current_amount,
+        discount_amount,
+        refunded_amount,
+        discount_codes,
+        utm_source,
+        utm_medium,
+        utm_campaign,
+        %(batch)s::bigint
     from compared
     order by placed_at, account, external_id
     on conflict (account, external_id) do update
-    set
-        brand = excluded.brand,
-        profile_id = excluded.profile_id,
-        contact_id = excluded.contact_id,
-        name = excluded.name,
-        placed_at = excluded.placed_at,
-        updated_at = excluded.updated_at,
-        cancelled_at = excluded.cancelled_at,
-        financial_status = excluded.financial_status,
-        is_test = excluded.is_test,
-        is_deleted = excluded.is_deleted,
-        currency = excluded.currency,
-        gross_amount = excluded.gross_amount,
-        current_amount = excluded.current_amount,
-        discount_amount = excluded.discount_amount,
-        refunded_amount = excluded.refunded_amount,
-        discount_codes = excluded.discount_codes,
-        utm_source = excluded.utm_source,
-        utm_medium = excluded.utm_medium,
-        utm_campaign = excluded.utm_campaign,
-        batch = excluded.batch
+        set
+            brand = excluded.brand,
+            profile_id = excluded.profile_id,
+            contact_id = excluded.contact_id,
+            name = excluded.name,
+            placed_at = excluded.placed_at,
+            updated_at = excluded.updated_at,
+            cancelled_at = excluded.cancelled_at,
+            financial_status = excluded.financial_status,
+            is_test = excluded.is_test,
+            is_deleted = excluded.is_deleted,
+            currency = excluded.currency,
+            gross_amount = excluded.gross_amount,
+            current_amount = excluded.current_amount,
+            discount_amount = excluded.discount_amount,
+            refunded_amount = excluded.refunded_amount,
+            discount_codes = excluded.discount_codes,
+            utm_source = excluded.utm_source,
+            utm_medium = excluded.utm_medium,
+            utm_campaign = excluded.utm_campaign,
+            batch = excluded.batch
     returning order_id, account, external_id
 ),
 
@@ -152,8 +175,14 @@ written as (
         reporting_amount, order_id, source, batch, properties
     )
     select
-        facts.event_id, facts.occurred_at, facts.profile_id, facts.contact_id, facts.event_type,
-        facts.external_id, facts.amount, facts.currency,
+        facts.event_id,
+        facts.occurred_at,
+        facts.profile_id,
+        facts.contact_id,
+        facts.event_type,
+        facts.external_id,
+        facts.amount,
+        facts.currency,
         facts.amount * case
             when facts.currency = %(reporting_currency)s then 1
             else (
@@ -166,7 +195,10 @@ written as (
                 limit 1
             )
         end,
-        stored.order_id, facts.account, %(batch)s::bigint, facts.properties
+        stored.order_id,
+        facts.account,
+        %(batch)s::bigint,
+        facts.properties
     from facts
     inner join stored
         on facts.account = stored.account and facts.external_id = stored.external_id
@@ -176,15 +208,15 @@ written as (
         and facts.occurred_at < '2100-01-01T00:00Z'
     order by facts.occurred_at, facts.event_id
     on conflict (event_id, occurred_at) do update
-    set
-        profile_id = excluded.profile_id,
-        contact_id = excluded.contact_id,
-        amount = excluded.amount,
-        currency = excluded.currency,
-        reporting_amount = excluded.reporting_amount,
-        batch = excluded.batch,
-        properties = excluded.properties
-    where
+        set
+            profile_id = excluded.profile_id,
+            contact_id = excluded.contact_id,
+            amount = excluded.amount,
+            currency = excluded.currency,
+            reporting_amount = excluded.reporting_amount,
+            batch = excluded.batch,
+            properties = excluded.properties
+        where
         (
             held.profile_id, held.contact_id, held.amount, held.currency, held.reporting_amount,
             held.properties
@@ -196,16 +228,25 @@ written as (
 ),
 
 -- The refunds of an order whose person or liveness changed are written anew with it.
-waiting as (
-    insert into mkt_core.waiting_facts (entity, account, parent_id, external_id, batch)
-    select 'refunds', compared.account, compared.external_id, refunds.external_id, %(batch)s::bigint
+taken_along as (
+    insert into unify_changed (entity, account, external_id)
+    select
+        'refunds',
+        refunds.account,
+        refunds.external_id
     from compared
     inner join mkt_core.refunds as refunds on compared.old_order_id = refunds.order_id
     where
         (compared.is_live, compared.profile_id)
         is distinct from (compared.was_live, compared.old_profile_id)
-    on conflict do nothing
-    returning parent_id
+        and not exists (
+            select 1 from unify_changed as changed
+            where
+                changed.entity = 'refunds'
+                and changed.account = refunds.account
+                and changed.external_id = refunds.external_id
+        )
+    returning external_id
 ),
 
 moments as (
@@ -221,7 +262,9 @@ moments as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'orders', (occurred_at at time zone %(timezone)s)::date, %(batch)s::bigint
+        'orders',
+        (occurred_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from moments
     where occurred_at is not null
     on conflict (kpi_group, date) do update set batch = excluded.batch
@@ -233,9 +276,10 @@ select
     array(
         select distinct people.contact_id
         from compared
-        cross join lateral (
-            values (compared.contact_id), (compared.old_contact_id)
-        ) as people (contact_id)
+        cross join
+            lateral (
+                values (compared.contact_id), (compared.old_contact_id)
+            ) as people (contact_id)
         left join mkt_core.contacts as contacts on people.contact_id = contacts.contact_id
         where
             people.contact_id is not null
@@ -251,4 +295,4 @@ select
     (select count(*) from written) as events,
     (select count(*) from removed) as removed,
     (select count(*) from dirty) as days,
-    (select count(*) from waiting) as waiting;
+    (select count(*) from taken_along) as refunds;

@@ -1,5 +1,5 @@
 -- grain: one product of one shop account        key: (account, external_id)
--- reads: mkt_staging.products        params: runs, batch
+-- reads: unify_changed, mkt_staging.products        params: batch
 -- writes: mkt_core.products
 -- rerun: changes nothing
 
@@ -8,14 +8,28 @@ insert into mkt_core.products as held (
     url, is_deleted, updated_at, batch
 )
 select
-    records.system, records.account, records.external_id, records.sku, records.title,
-    records.category, records.vendor, records.price, records.currency, records.stock,
-    records.image_url, records.url, records.is_deleted, records.updated_at, %(batch)s::bigint
-from mkt_staging.products as records
+    records.system,
+    records.account,
+    records.external_id,
+    records.sku,
+    records.title,
+    records.category,
+    records.vendor,
+    records.price,
+    records.currency,
+    records.stock,
+    records.image_url,
+    records.url,
+    records.is_deleted,
+    records.updated_at,
+    %(batch)s::bigint
+from unify_changed as changed
+inner join mkt_staging.products as records
+    on changed.account = records.account and changed.external_id = records.external_id
 left join mkt_core.products as held
     on records.account = held.account and records.external_id = held.external_id
 where
-    records.sync_run_id = any(%(runs)s::bigint [])
+    changed.entity = 'products'
     and (
         held.product_id is null
         or (
@@ -29,16 +43,16 @@ where
     )
 order by records.account, records.external_id
 on conflict (account, external_id) do update
-set
-    sku = excluded.sku,
-    title = excluded.title,
-    category = excluded.category,
-    vendor = excluded.vendor,
-    price = excluded.price,
-    currency = excluded.currency,
-    stock = excluded.stock,
-    image_url = excluded.image_url,
-    url = excluded.url,
-    is_deleted = excluded.is_deleted,
-    updated_at = excluded.updated_at,
-    batch = excluded.batch;
+    set
+        sku = excluded.sku,
+        title = excluded.title,
+        category = excluded.category,
+        vendor = excluded.vendor,
+        price = excluded.price,
+        currency = excluded.currency,
+        stock = excluded.stock,
+        image_url = excluded.image_url,
+        url = excluded.url,
+        is_deleted = excluded.is_deleted,
+        updated_at = excluded.updated_at,
+        batch = excluded.batch;

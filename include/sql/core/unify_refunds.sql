@@ -1,42 +1,12 @@
 -- grain: one refund of one order        key: (account, external_id)
--- reads: mkt_staging.{refunds,orders}, mkt_core.waiting_facts
--- params: runs, brands, batch, timezone, reporting_currency
+-- reads: unify_changed, mkt_staging.refunds, mkt_core.orders
+-- params: batch, timezone, reporting_currency
 -- writes: mkt_core.{refunds,events,waiting_facts}, mkt_ops.dirty_days
 -- rerun: changes nothing
 --
 -- A refund whose order is not there waits for it. Its event belongs to the order's person.
 
-with arrived as (
-    select records.account, records.external_id
-    from mkt_staging.orders as records
-    inner join mkt_core.orders as held
-        on records.account = held.account and records.external_id = held.external_id
-    where records.sync_run_id = any(%(runs)s::bigint [])
-),
-
-ended as (
-    delete from mkt_core.waiting_facts as waiting
-    using arrived
-    where
-        waiting.entity = 'refunds'
-        and waiting.account = arrived.account
-        and waiting.parent_id = arrived.external_id
-    returning waiting.account, waiting.external_id
-),
-
-incoming as (
-    select *
-    from mkt_staging.refunds
-    where sync_run_id = any(%(runs)s::bigint [])
-    union all
-    select records.*
-    from ended
-    inner join mkt_staging.refunds as records
-        on ended.account = records.account and ended.external_id = records.external_id
-    where records.sync_run_id <> all(%(runs)s::bigint [])
-),
-
-compared as materialized (
+with compared as materialized (
     select
         incoming.account,
         incoming.external_id,
@@ -61,11 +31,14 @@ compared as materialized (
         or incoming.is_deleted
         or (orders.order_id, incoming.refunded_at, incoming.amount, orders.currency)
         is distinct from (held.order_id, held.refunded_at, held.amount, held.currency) as is_changed
-    from incoming
+    from unify_changed as changed
+    inner join mkt_staging.refunds as incoming
+        on changed.account = incoming.account and changed.external_id = incoming.external_id
     left join mkt_core.orders as orders
         on incoming.account = orders.account and incoming.order_id = orders.external_id
     left join mkt_core.refunds as held
         on incoming.account = held.account and incoming.external_id = held.external_id
+    where changed.entity = 'refunds'
 ),
 
 waiting as (

@@ -18,8 +18,8 @@ comment on column mkt_core.identity_keys.is_cut is
 'an undone merge: this key no longer joins this identity to anybody';
 
 alter table mkt_core.contact_merges
-add column from_profile_ids bigint [] not null default '{}',
-add column into_profile_ids bigint [] not null default '{}';
+add column from_profile_ids bigint[] not null default '{}',
+add column into_profile_ids bigint[] not null default '{}';
 
 -- grain: one row of a child stream whose order has not arrived yet
 create table mkt_core.waiting_facts (
@@ -105,7 +105,10 @@ create table mkt_core.time_zones (
     time_zone text not null
 );
 insert into mkt_core.time_zones (lower_name, time_zone)
-select lower(name), min(name) from pg_timezone_names group by lower(name);
+select
+    lower(name),
+    min(name)
+from pg_timezone_names group by lower(name);
 
 -- grain: one country, or one region of it, and the zone most of its people live in
 create table mkt_core.region_time_zones (
@@ -118,7 +121,10 @@ comment on table mkt_core.region_time_zones is
 'used where a contact''s own zone is missing or unknown; region '''' = the whole country';
 
 insert into mkt_core.region_time_zones (country, region, time_zone)
-select 'US', regions.region, zones.time_zone
+select
+    'US',
+    regions.region,
+    zones.time_zone
 from (
     values
     ('America/New_York', 'CT DC DE FL GA IN KY MA MD ME MI NC NH NJ NY OH PA RI SC VA VT WV'),
@@ -154,6 +160,6 @@ values
 -- A zone this server does not know must never reach a contact.
 delete from mkt_core.region_time_zones as regions
 where not exists (
-    select from mkt_core.time_zones as zones
+    select 1 from mkt_core.time_zones as zones
     where zones.lower_name = lower(regions.time_zone)
 );

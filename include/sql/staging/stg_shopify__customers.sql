@@ -23,7 +23,7 @@ select
     nullif(lower(split_part(replace(customers.locale, '_', '-'), '-', 1)), '') as language,
     mkt_staging.tag_value(customers.tags, 'timezone') as time_zone,
     mkt_staging.date_or_null(mkt_staging.tag_value(customers.tags, 'birthday')) as birth_date,
-    mkt_staging.tag_attributes(customers.tags) - '{timezone,birthday}'::text [] as attributes,
+    mkt_staging.tag_attributes(customers.tags) - '{timezone,birthday}'::text[] as attributes,
     coalesce(customers.created_at, customers.updated_at, customers.loaded_at) as created_at,
     coalesce(customers.source_updated_at, customers.updated_at, customers.loaded_at) as updated_at,
     customers.is_deleted,

@@ -31,12 +31,13 @@ select
     coalesce(orders.refunded_amount, 0) as refunded_amount,
     array(
         select codes.code
-        from jsonb_array_elements_text(
-            case jsonb_typeof(orders.discount_codes)
-                when 'array' then orders.discount_codes
-                else '[]'
-            end
-        ) with ordinality as codes (code, position)
+        from
+            jsonb_array_elements_text(
+                case jsonb_typeof(orders.discount_codes)
+                    when 'array' then orders.discount_codes
+                    else '[]'
+                end
+            ) with ordinality as codes (code, position)
         order by codes.position
     ) as discount_codes,
     orders.utm_source,

@@ -1,1 +1,1 @@
-"""Unify: raw rows become contacts, consents, orders, carts and events, one numbered batch a time."""
+"""Unify: raw rows become contacts, consents, orders, carts and events, batch by batch."""

@@ -55,9 +55,7 @@ def regroup(batch: Batch, seeds: Iterable[int]) -> tuple[int, list[int]]:
 def refresh_contacts(batch: Batch, contacts: Iterable[int]) -> dict[str, Any]:
     """Compute `contacts` anew from their identities' records and orders."""
     priority = settings().identity.field_priority
-    return batch.run(
-        "unify_contacts", contacts=bigints(contacts), field_priority=list(priority)
-    )
+    return batch.run("unify_contacts", contacts=bigints(contacts), field_priority=list(priority))
 
 
 def shared_params(number: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from marketing_ops.identity import inbox
 from marketing_ops.identity.inbox import Action
@@ -36,11 +37,13 @@ def write(
         done.changes["products"] += batch.run("unify_products")["rowcount"]
         _settle(batch, "mkt_core.products")
     if has.get("orders"):
-        contacts.update(_count(done, "orders", batch.run("unify_orders"))["contacts"])
+        orders = _count(done, "orders", batch.run("unify_orders"))
+        contacts.update(orders["contacts"])
+        has["refunds"] = has.get("refunds", False) or orders["refunds"] > 0
         _settle(batch, "mkt_core.orders")
     if has.get("orders") or has.get("order_lines"):
         _count(done, "order_lines", batch.run("unify_order_lines"))
-    if has.get("orders") or has.get("refunds"):
+    if has.get("refunds"):
         _count(done, "refunds", batch.run("unify_refunds"))
     if has.get("carts"):
         _count(done, "carts", batch.run("unify_carts"))
@@ -88,7 +91,7 @@ def _write_contacts(batch: Batch, contacts: list[int], done: UnifyReport) -> Non
         done.changes["history_versions"] += found["versions"]
 
 
-def _count(done: UnifyReport, entity: str, found: dict[str, int]) -> dict[str, int]:
+def _count(done: UnifyReport, entity: str, found: dict[str, Any]) -> dict[str, Any]:
     done.changes[entity] += found["changes"]
     done.changes["removed_events" if entity != "order_lines" else entity] += found.get("removed", 0)
     done.changes["waiting"] += found.get("waiting", 0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import orjson
+from psycopg.types.numeric import Int8
 
 from marketing_ops import sqlfile
 from marketing_ops.errors import FatalError
@@ -19,12 +20,17 @@ from marketing_ops.identity.report import UnifyReport
 from marketing_ops.identity.statements import (
     SMALL_ROWS,
     Batch,
-    begin_big,
-    begin_small,
     bigints,
-    ensure_event_months,
+    plan_for_few,
+    plan_for_many,
 )
-from marketing_ops.warehouse import Warehouse, lock, open_batch, translated_errors
+from marketing_ops.warehouse import (
+    Warehouse,
+    ensure_partitions,
+    lock,
+    open_batch,
+    translated_errors,
+)
 
 log = logging.getLogger(__name__).info
 
@@ -119,51 +125,51 @@ def _write_batch(
     report: Callable[[str], None],
 ) -> None:
     """Write one batch and mark its runs; without any changed row only mark them."""
-    filled = [run for run in runs if run.has_rows]
-    counts, months = _probe(warehouse, filled)
-    months |= {action.month for action in actions.matched} | {month for _, month in sends}
-    ensure_event_months(warehouse, months)
-    is_small = max(counts.values(), default=0) <= SMALL_ROWS
+    filled = bigints(run.sync_run_id for run in runs if run.has_rows)
+    months = {action.month for action in actions.matched} | {month for _, month in sends}
+    _ensure_months(warehouse, filled, months)
+    sqlfile.execute(warehouse, "core/unify_tables")
+    number, is_small = None, True
     with warehouse.transaction():
+        plan_for_few(warehouse)
         lock(warehouse, "batches")
         if not _claim(warehouse, runs):
             return  # another process took them over while we waited
-        if not (any(counts.values()) or actions.matched or sends):
-            _mark(warehouse, runs, None)
-            done.runs += len(runs)
-            return
-        if is_small:
-            begin_small(warehouse)
-        else:
-            begin_big(warehouse, {known[run.account].system for run in filled})
-        is_baseline = bool(runs) and runs[0].is_baseline
-        number = open_batch(warehouse, "unify", is_baseline=is_baseline)
-        params = {
-            **shared_params(number),
-            "runs": bigints(run.sync_run_id for run in filled),
-            "brands": _brands(known),
-        }
-        batch = Batch(warehouse, number, is_small, params)
-        rows.write(batch, counts, actions.matched, [send_id for send_id, _ in sends], done)
+        taken = Batch(warehouse, 0, True, {"runs": filled}).run("unify_changes") if filled else {}
+        counts: dict[str, int] = taken.get("counts", {})
+        if counts or actions.matched or sends:
+            is_small = max(counts.values(), default=0) <= SMALL_ROWS
+            if not is_small:
+                plan_for_many(warehouse, {known[run.account].system for run in runs})
+            is_baseline = bool(runs) and runs[0].is_baseline
+            number = open_batch(warehouse, "unify", is_baseline=is_baseline)
+            params = {**shared_params(number), "brands": _brands(known)}
+            batch = Batch(warehouse, number, is_small, params)
+            rows.write(batch, counts, actions.matched, [send_id for send_id, _ in sends], done)
         _mark(warehouse, runs, number)
-    done.batches.append(number)
+        if not is_small:
+            # Its statistics say "a million rows": the next small batch must not plan by them.
+            warehouse.execute("drop table unify_changed")
     done.runs += len(runs)
+    if number is not None:
+        done.batches.append(number)
     if not is_small:
-        report(f"unify: batch {number} written, {len(filled)} runs")
+        report(f"unify: batch {number} written from {len(filled)} runs")
 
 
-def _probe(warehouse: Warehouse, runs: list[_Run]) -> tuple[dict[str, int], set[date]]:
-    """How many rows of each entity the runs brought, counted up to just above the small bound,
-    and the months of the events these rows will make.
+def _ensure_months(warehouse: Warehouse, runs: list[Int8], months: set[date]) -> None:
+    """Create the missing partitions of mkt_core.events.
+
+    Outside the batch's transaction: attaching a partition locks all events until the commit.
     """
-    if not runs:
-        return {}, set()
+    if not runs and not months:
+        return
     with warehouse.transaction():
-        begin_small(warehouse)
-        ids = bigints(run.sync_run_id for run in runs)
-        probe = Batch(warehouse, 0, True, {"runs": ids, "bound": SMALL_ROWS + 1})
-        found = probe.run("unify_probe")
-    return found, set(found.pop("months"))
+        plan_for_few(warehouse)
+        params = {"runs": runs, "months": sorted(months)}
+        missing = Batch(warehouse, 0, True, params).run("unify_months")["missing"]
+    for month in missing:
+        ensure_partitions(warehouse, "mkt_core.events", month, month)
 
 
 def _claim(warehouse: Warehouse, runs: list[_Run]) -> bool:

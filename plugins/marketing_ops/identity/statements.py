@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from psycopg.types.numeric import Int8
 
 from marketing_ops import sqlfile
-from marketing_ops.warehouse import Warehouse, ensure_partitions
+from marketing_ops.warehouse import Warehouse
 
 SMALL_ROWS = 2000
 """Up to this many rows of each entity a batch is looked up by index, above it is hashed."""
@@ -27,8 +26,8 @@ class Batch:
 
     Attributes:
         number: the batch.
-        is_small: planned for a few rows; see `begin_small`.
-        params: runs, brands, batch, timezone, reporting_currency, now.
+        is_small: planned for a few rows; see `plan_for_few`.
+        params: brands, batch, timezone, reporting_currency, now.
     """
 
     warehouse: Warehouse
@@ -48,45 +47,39 @@ class Batch:
         return dict(zip([column.name for column in cursor.description], row, strict=True))
 
 
-def begin_small(warehouse: Warehouse) -> None:
+_FOR_FEW = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+
+
+def plan_for_few(warehouse: Warehouse) -> None:
     """Plan this transaction's statements for a few rows: by index, once a session.
 
-    The planner cannot know that `any(runs)` means twenty rows of a million: a generic plan would
-    hash whole tables, and planning these statements anew takes longer than running them.
+    Planning these statements anew takes longer than running them on a few rows, and the planner
+    cannot know that a run's rows are twenty of a million.
     """
-    warehouse.execute(
-        "select set_config('plan_cache_mode', 'force_generic_plan', true),"
-        " set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),"
-        " set_config('enable_mergejoin', 'off', true)"
-    )
+    calls = (f"set_config('{name}', '{value}', true)" for name, value in _FOR_FEW.items())
+    warehouse.execute(f"select {', '.join(calls)}".encode())
 
 
-def begin_big(warehouse: Warehouse, systems: Iterable[str]) -> None:
-    """Give the planner true sizes of the raw tables of `systems`, and room to hash and sort."""
+def plan_for_many(warehouse: Warehouse, systems: Iterable[str]) -> None:
+    """Give the planner back its choices, true sizes of the tables, and room to hash and sort."""
+    for name in _FOR_FEW:
+        warehouse.execute(f"set local {name} to default".encode())
     warehouse.execute("select set_config('work_mem', '128MB', true)")
     tables = warehouse.execute(
         "select format('%%I.%%I', schemaname, tablename) from pg_catalog.pg_tables"
         " where schemaname = 'mkt_raw' and split_part(tablename, '__', 1) = any(%s)",
         (list(systems),),
     ).fetchall()
-    analyze(warehouse, *(str(table[0]) for table in tables))
+    analyze(warehouse, "unify_changed", *(str(table[0]) for table in tables))
 
 
 def analyze(warehouse: Warehouse, *tables: str) -> None:
     """Refresh the statistics of `tables` (names of ours, already quoted)."""
     if tables:
         warehouse.execute(f"analyze {', '.join(tables)}".encode())
-
-
-def ensure_event_months(warehouse: Warehouse, months: Iterable[date]) -> None:
-    """Create the missing partitions of mkt_core.events for `months` (first days).
-
-    Outside the batch's transaction: attaching a partition locks the table until the commit.
-    """
-    rows = warehouse.execute(
-        "select month from unnest(%s::date[]) as months (month) where"
-        " to_regclass('mkt_core.events_' || to_char(month, 'YYYYMM')) is null order by month",
-        (sorted(set(months)),),
-    ).fetchall()
-    for (month,) in rows:
-        ensure_partitions(warehouse, "mkt_core.events", month, month)
