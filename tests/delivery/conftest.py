@@ -80,7 +80,7 @@ class Ledger:
         frozen = {name: content.load_template(name) for name in names}
         db.execute(
             "insert into mkt_engage.campaign_versions values (%s, 1, 'h', '{}', %s, %s, 't')",
-            (row[0], Jsonb(frozen), now),
+            (row[0], Jsonb({"templates": frozen}), now),
         )
         db.execute(
             "insert into mkt_ops.sending_modes (account, brand, mode, actor, changed_at)"

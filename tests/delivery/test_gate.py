@@ -258,6 +258,8 @@ def test_late_send_is_cancelled_and_the_limit_itself_is_not_late(
         ("Europe/Belgrade", "RS", "2026-03-03T06:59Z", "2026-03-03T07:00Z"),
         # No zone: the country's.
         (None, "JP", "2026-03-02T13:00Z", "2026-03-02T23:00Z"),
+        # No zone either, but a region: Los Angeles, not New York.
+        (None, "US-CA", "2026-03-03T06:00Z", "2026-03-03T16:00Z"),
         # A zone that does not exist, no country: the reporting zone, New York.
         ("Mars/Olympus", None, "2026-03-03T03:00Z", "2026-03-03T13:00Z"),
         # The night New York's clocks go forward: 08:00 there is an hour earlier in UTC.
@@ -279,7 +281,8 @@ def test_quiet_hours_move_due_at_to_the_local_morning(
 ) -> None:
     """The end is a local time of day in the contact's zone; hours are never added."""
     now = datetime.fromisoformat(at)
-    contact = ledger.person(time_zone=zone, country=country)
+    country, _, region = (country or "").partition("-")
+    contact = ledger.person(time_zone=zone, country=country or None, region=region or None)
     send_id = ledger.claim(contact, due_at=now, claimed_at=now)
     frozen_clock.move(now)
     assert send().deferred == 1
@@ -428,7 +431,7 @@ def test_content_of_the_entered_version_is_sent(
     db.execute(
         "insert into mkt_engage.campaign_versions select campaign_id, 2, 'h2', definition, %s,"
         " created_at, created_by from mkt_engage.campaign_versions",
-        (Jsonb({"welcome": {"subject": "new", "html": "{{ unsubscribe_url }}", "text": "x"}}),),
+        (Jsonb({"templates": {"welcome": {"subject": "new", "html": "<p>x</p>", "text": "x"}}}),),
     )
     ledger.claim()
     ledger.claim(version=2)

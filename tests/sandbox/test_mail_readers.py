@@ -102,7 +102,7 @@ def _claims(db: Warehouse, count: int, at: datetime, first: int = 1) -> None:
     db.execute(
         "insert into mkt_engage.campaign_versions select campaign_id, 1, 'h', '{}', %s, %s, 't'"
         " from mkt_engage.campaigns on conflict do nothing",
-        (Jsonb({"welcome": template}), at),
+        (Jsonb({"templates": {"welcome": template}}), at),
     )
     db.execute(
         "insert into mkt_ops.sending_modes (account, mode, actor, changed_at)"

@@ -1,6 +1,6 @@
 -- grain: one due send of a group of shards, at most `chunk`, in the order they fell due
--- reads: mkt_engage.{sends,campaigns,suppressions,time_zones,country_zones}, mkt_core.{contacts,
---        consent_now}, mkt_ops.{sending_modes,stop_switch}
+-- reads: mkt_engage.{sends,campaigns,suppressions}, mkt_core.{contacts,consent_now,time_zones,
+--        region_time_zones}, mkt_ops.{sending_modes,stop_switch}
 -- writes: mkt_engage.sends: in_flight, cancelled, or claimed with a later due_at;
 --         mkt_ops.crash_witness. Must be on disk before anything is called.
 -- params: account, brand, now, lease_until, shard_group, groups, chunk, after_due_at,
@@ -64,14 +64,17 @@ people as (
         case
             when %(is_quiet_by_contact)s
                 then coalesce(
-                    time_zones.time_zone, country_zones.time_zone, %(reporting_zone)s
+                    own.time_zone, regions.time_zone, countries.time_zone, %(reporting_zone)s
                 )
             else %(reporting_zone)s
         end as zone
     from due
     left join mkt_core.contacts on due.contact_id = contacts.contact_id
-    left join mkt_engage.time_zones on contacts.time_zone = time_zones.time_zone
-    left join mkt_engage.country_zones on contacts.country = country_zones.country
+    left join mkt_core.time_zones as own on lower(contacts.time_zone) = own.lower_name
+    left join mkt_core.region_time_zones as regions
+        on contacts.country = regions.country and contacts.region = regions.region
+    left join mkt_core.region_time_zones as countries
+        on contacts.country = countries.country and countries.region = ''
 ),
 
 facts as (

@@ -91,11 +91,11 @@ class Composer:
         key = (campaign_id, version)
         if key not in self._versions:
             row = self.warehouse.execute(
-                "select content from mkt_engage.campaign_versions"
+                "select content -> 'templates' from mkt_engage.campaign_versions"
                 " where campaign_id = %s and version = %s",
                 key,
             ).fetchone()
-            self._versions[key] = dict(row[0]) if row else {}
+            self._versions[key] = dict(row[0]) if row and row[0] else {}
         return self._versions[key]
 
     def _variables(self, taken: Taken, unsubscribe_url: str) -> dict[str, Any]:
