@@ -100,7 +100,7 @@ class Engine:
             is_full = batch.size >= BATCH_ROWS or batch.bytes >= BATCH_BYTES
             if page.has_more and (is_full or (is_marker and self.policy.keeps_state)):
                 yield self._task(batch, page.state)
-                batch = Batch(self.stream)
+                batch = Batch(self.stream, before=batch)
         yield self._last_task(batch, page)
 
     def _task(self, batch: Batch, state: dict[str, Any] | None) -> _Task:

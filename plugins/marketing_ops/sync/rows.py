@@ -285,10 +285,39 @@ def _generate(stream: Stream) -> Extractor:
     """
     writer = _Writer(stream)
     scope: dict[str, Any] = {"NULL": NULL, "is_instant": is_instant, "dumps": orjson.dumps}
+    scope |= {"tails": Tails(), "numbers": Numbers()}
     scope.update(flat=_flat, **{f"items{i}": c.items for i, c in enumerate(stream.columns)})
     exec(compile(writer.source(), f"<rows of {stream.name}>", "exec"), scope)  # noqa: S102 - the text is made of our own declarations only
     extractor: Extractor = scope["fast"]
     return extractor
+
+
+_REMEMBERED = 20_000
+
+
+class Tails(dict[str, str]):
+    """Global id -> what follows its last slash; remembered, since products and orders recur."""
+
+    def __missing__(self, text: str) -> str:
+        tail = text.rpartition("/")[2]
+        if not tail:
+            raise KeyError(text)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[text] = tail
+        return tail
+
+
+class Numbers(dict[str, str]):
+    """Texts known to be plain decimal numbers; remembered, since prices recur."""
+
+    def __missing__(self, text: str) -> str:
+        if not (text.isascii() and len(text) < 100 and text.replace(".", "", 1).isdigit()):
+            raise KeyError(text)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[text] = text
+        return text
 
 
 def is_instant(text: str) -> bool:
@@ -372,24 +401,25 @@ class _Writer:
             add(f"{indent}if {value} is True: {target} = 't'")
             add(f"{indent}elif {value} is False: {target} = 'f'")
             add(f"{indent}elif {value} is None: {target} = NULL")
+        elif column.type == "numeric":
+            add(f"{indent}{target} = NULL if {value} is None else numbers[{value}]")
+            return
+        elif column.is_gid and number:
+            add(f"{indent}{target} = NULL if {value} is None else tails[{value}]")
+            return
         else:
+            fits = f"len({value}) == 20 and {value}[19] == 'Z' and is_instant({value})"
             add(f"{indent}if {value} is None: {target} = NULL")
             add(f"{indent}elif type({value}) is not str: return None")
-            add(f"{indent}elif {self._fits(column, value)}: {target} = {self._kept(column, value)}")
+            if column.is_gid:
+                add(f"{indent}elif {value}[-1:] not in ('', '/'):")
+                add(f"{indent} {target} = {value}[{value}.rfind('/') + 1:]")
+            elif column.type == "timestamptz":
+                add(f"{indent}elif {fits}: {target} = {value}")
+            else:
+                add(f"{indent}else: {target} = {value}")
+                return
         add(f"{indent}else: return None")
-
-    @staticmethod
-    def _fits(column: Column, value: str) -> str:
-        if column.type == "numeric":
-            is_number = f"{value}.replace('.', '', 1).isdigit()"
-            return f"{value}.isascii() and len({value}) < 100 and {is_number}"
-        if column.type == "timestamptz":
-            return f"len({value}) == 20 and {value}[19] == 'Z' and is_instant({value})"
-        return f"{value}[-1:] not in ('', '/')" if column.is_gid else "True"
-
-    @staticmethod
-    def _kept(column: Column, value: str) -> str:
-        return f"{value}[{value}.rfind('/') + 1:]" if column.is_gid else value
 
 
 def _grow(tree: Tree, parts: list[str], number: int) -> None:
