@@ -99,7 +99,8 @@ class World:
         sets = ", ".join(f"{column} = excluded.{column}" for column in values)
         self.db.execute(
             f"insert into mkt_core.events (event_id, occurred_at, profile_id, contact_id,"
-            f" event_type, source, {', '.join(values)}) values (%s, %s, %s, %s, %s, 'test', {marks})"
+            f" event_type, source, {', '.join(values)})"
+            f" values (%s, %s, %s, %s, %s, 'test', {marks})"
             f" on conflict (event_id, occurred_at) do update set {sets},"
             " contact_id = excluded.contact_id",
             [key, at, number, number, event_type, *values.values()],

@@ -183,12 +183,12 @@ class Life:
     def __init__(self, world: World) -> None:
         self.world, self.reference = world, Reference()
         self.sources = 0
-        tables = "contacts, contact_history, events, event_versions, consents, consent_now"
-        names = ", ".join(f"mkt_core.{name.strip()}" for name in tables.split(","))
-        world.db.execute(
-            f"truncate {names}, mkt_engage.segments, mkt_engage.segment_memberships,"
-            " mkt_ops.batches"
-        )
+        world.db.execute("set synchronous_commit = off")
+        core = "contacts contact_history events event_versions consents consent_now"
+        names = [f"mkt_core.{name}" for name in core.split()]
+        names += ["mkt_engage.segments", "mkt_engage.segment_memberships", "mkt_ops.batches"]
+        for name in names:
+            world.db.execute(f"delete from {name}")
         with world.batch(closed_at=NOW - days(1)):
             for number in PEOPLE:
                 self.reference.contacts[number] = {"is_deleted": False}

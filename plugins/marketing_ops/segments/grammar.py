@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -43,6 +43,15 @@ class Strict(BaseModel):
     """A mapping whose unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _has_no_empty_key(self) -> Self:
+        """A key without a value would silently ask for nothing, and let everyone in."""
+        for name in sorted(self.model_fields_set):
+            if getattr(self, name) is None:
+                key = type(self).model_fields[name].alias or name
+                raise ValueError(f"`{key}` is empty: give it a value, or leave the key out")
+        return self
 
 
 class Condition(Strict):
