@@ -1,0 +1,297 @@
+"""What the identity tests share: a shop that writes raw rows as the sync would, and a ledger."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from marketing_ops.identity.report import UnifyReport
+from marketing_ops.identity.runner import unify
+from marketing_ops.warehouse import Warehouse, ensure_partitions
+
+ACCOUNT = "shop_journey"
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+STREAMS = ("customers", "orders", "order_lines", "refunds", "products", "checkouts")
+
+
+def hours(number: float) -> datetime:
+    """The instant `number` hours after the story's start."""
+    return START + timedelta(hours=number)
+
+
+class Shop:
+    """Writes raw rows; `sync` closes the open run of each stream, so that unify may take them."""
+
+    def __init__(self, db: Warehouse, account: str = ACCOUNT) -> None:
+        self.db = db
+        self.account = account
+        self._runs: dict[str, int] = {}
+
+    def customer(self, number: int, **fields: Any) -> None:
+        """One customer, with a verified address unless `email` says otherwise."""
+        row = {
+            "first_name": f"First{number}",
+            "last_name": f"Last{number}",
+            "email": f"c{number}@example.com",
+            "email_marketing_state": "SUBSCRIBED",
+            "email_consent_updated_at": hours(0),
+            "created_at": hours(0),
+            "updated_at": hours(0),
+            "tags": [],
+        }
+        self._put("customers", number, row | fields)
+
+    def order(self, number: int, customer: int | None = None, **fields: Any) -> None:
+        """One paid order of 100 USD, placed `number` hours after the start."""
+        at = hours(number % 1000)
+        row = {
+            "name": f"#{number}",
+            "customer_id": None if customer is None else str(customer),
+            "created_at": at,
+            "updated_at": at,
+            "processed_at": at,
+            "cancelled_at": None,
+            "is_test": False,
+            "currency": "USD",
+            "financial_status": "PAID",
+            "discount_codes": [],
+            "total_amount": 100,
+            "current_total_amount": 100,
+            "refunded_amount": 0,
+            "discount_amount": 0,
+        }
+        self._put("orders", number, row | fields)
+
+    def line(self, number: int, order: int, product: int = 1, **fields: Any) -> None:
+        """One line of an order."""
+        row = {
+            "order_id": str(order),
+            "product_id": str(product),
+            "title": f"Product {product}",
+            "quantity": 1,
+            "amount": 10,
+            "discount_amount": 0,
+        }
+        self._put("order_lines", number, row | fields)
+
+    def refund(self, number: int, order: int, **fields: Any) -> None:
+        """One refund of 5 USD."""
+        row = {"order_id": str(order), "created_at": hours(number % 1000), "amount": 5}
+        self._put("refunds", number, row | fields)
+
+    def product(self, number: int, **fields: Any) -> None:
+        """One product."""
+        row = {"title": f"Product {number}", "category": "shoes", "updated_at": hours(0)}
+        self._put("products", number, row | fields)
+
+    def cart(self, number: int, customer: int | None = None, **fields: Any) -> None:
+        """One open cart of 50 USD, touched `number` hours after the start."""
+        at = hours(number % 1000)
+        row = {
+            "customer_id": None if customer is None else str(customer),
+            "created_at": at,
+            "updated_at": at,
+            "completed_at": None,
+            "amount": 50,
+            "currency": "USD",
+            "lines": [{"sku": "a"}],
+            "url": "https://shop.example.com/cart",
+        }
+        self._put("checkouts", number, row | fields)
+
+    def remove(self, stream: str, number: int) -> None:
+        """Delete a raw row outright, as replacing a parent's children does."""
+        table = sql.Identifier("mkt_raw", f"shopify__{stream}")
+        query = sql.SQL("delete from {} where account = %s and id = %s").format(table)
+        self.db.execute(query, (self.account, str(number)))
+
+    def sync(self, *, is_baseline: bool = False, status: str = "success") -> None:
+        """Finish the open runs."""
+        for run in self._runs.values():
+            self.db.execute(
+                "update mkt_ops.sync_runs set status = %s, is_baseline = %s, kind = %s,"
+                " inserted = 1, fetched = 1 where sync_run_id = %s",
+                (status, is_baseline, "initial" if is_baseline else "incremental", run),
+            )
+        self._runs.clear()
+
+    def unify(self, *, is_baseline: bool = False) -> UnifyReport:
+        """Finish the open runs and take them over."""
+        self.sync(is_baseline=is_baseline)
+        return unify(self.db, report=lambda line: None)
+
+    def _run(self, stream: str) -> int:
+        if stream not in self._runs:
+            row = self.db.execute(
+                "insert into mkt_ops.sync_runs"
+                " (account, system, stream, kind, is_baseline, status, started_at)"
+                " values (%s, 'shopify', %s, 'incremental', false, 'running', %s)"
+                " returning sync_run_id",
+                (self.account, stream, START),
+            ).fetchone()
+            assert row is not None
+            self._runs[stream] = int(row[0])
+        return self._runs[stream]
+
+    def _put(self, stream: str, number: int, fields: Mapping[str, Any]) -> None:
+        row = {
+            "account": self.account,
+            "id": str(number),
+            "row_hash": b"",
+            "source_updated_at": fields.get("updated_at"),
+            "loaded_at": START,
+            "sync_run_id": self._run(stream),
+            "is_deleted": False,
+        } | {
+            key: Jsonb(value) if isinstance(value, list | dict) else value
+            for key, value in fields.items()
+        }
+        names = sql.SQL(", ").join(map(sql.Identifier, row))
+        query = sql.SQL(
+            "insert into {} ({}) values ({}) on conflict (account, id) do update set {}"
+        ).format(
+            sql.Identifier("mkt_raw", f"shopify__{stream}"),
+            names,
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+            sql.SQL(", ").join(
+                sql.SQL("{} = excluded.{}").format(sql.Identifier(name), sql.Identifier(name))
+                for name in row
+            ),
+        )
+        self.db.execute(query, list(row.values()))
+
+
+class Ledger:
+    """Enrolments and sends as the campaign engine and delivery leave them."""
+
+    def __init__(self, db: Warehouse) -> None:
+        self.db = db
+        self._numbers = itertools.count(1)
+        ensure_partitions(db, "mkt_engage.sends", START.date(), START.date())
+
+    def enrol(self, contact: int, profile: int | None = None, **fields: Any) -> int:
+        """One active enrolment; returns its id."""
+        row = {
+            "campaign_id": 1,
+            "version": 1,
+            "contact_id": contact,
+            "profile_id": profile or contact,
+            "shard": contact % 64,
+            "entry_ref": "birthday:2026",
+            "entered_at": START,
+            "entered_on": START.date(),
+            "step_id": 1,
+            "status": "active",
+            "due_at": hours(24),
+            "updated_at": START,
+        } | fields
+        return self._insert("enrolments", row, "enrolment_id")
+
+    def send(self, enrolment: int, contact: int, **fields: Any) -> int:
+        """One accepted send of an enrolment; returns its id."""
+        number = next(self._numbers)
+        row = {
+            "send_id": 202603 * 10**12 + number,
+            "entered_on": START.date(),
+            "enrolment_id": enrolment,
+            "step_id": number,
+            "visit": 1,
+            "campaign_id": 1,
+            "version": 1,
+            "contact_id": contact,
+            "shard": contact % 64,
+            "brand": "journey",
+            "channel": "email",
+            "via": "smtp_journey",
+            "status": "accepted",
+            "due_at": hours(1),
+            "claimed_at": hours(1),
+            "in_flight_at": hours(1),
+            "outcome_at": hours(1),
+            "tick_id": 1,
+        } | fields
+        return self._insert("sends", row, "send_id")
+
+    def act(
+        self, topic: str, send: int, *, at: datetime, number: int = 1, agent: str = "Thunderbird"
+    ) -> None:
+        """One action as the receiver stores it."""
+        self.post(
+            topic,
+            f"{topic}:{send}:{number}",
+            {"send_id": send, "at": at.isoformat(), "url": None, "user_agent": agent},
+        )
+
+    def post(self, topic: str, delivery_id: str, body: Any) -> None:
+        """One inbox row with any body."""
+        raw = body if isinstance(body, bytes) else None
+        if raw is None:
+            raw = json.dumps(body).encode()
+        self.db.execute(
+            "insert into mkt_ops.webhook_inbox"
+            " (source, account, topic, delivery_id, received_at, body)"
+            " values ('receiver', 'journey', %s, %s, %s, %s)",
+            (topic, delivery_id, hours(2), raw),
+        )
+
+    def _insert(self, table: str, row: Mapping[str, Any], key: str) -> int:
+        query = sql.SQL("insert into {} ({}) values ({}) returning {}").format(
+            sql.Identifier("mkt_engage", table),
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+            sql.Identifier(key),
+        )
+        found = self.db.execute(query, list(row.values())).fetchone()
+        assert found is not None
+        return int(found[0])
+
+
+def rows(db: Warehouse, query: str, *params: Any) -> list[tuple[Any, ...]]:
+    """All rows of a query."""
+    return db.execute(query.encode(), params or None).fetchall()
+
+
+def contact_of(db: Warehouse, external_id: object) -> int:
+    """The contact an identity belongs to now."""
+    found = rows(
+        db,
+        "select contact_id from mkt_core.contact_identities where external_id = %s",
+        str(external_id),
+    )
+    return int(found[0][0])
+
+
+VOLATILE = {
+    "mkt_core.contacts": "contact_id, email, phone, first_name, last_name, country, region, city,"
+    " postal_code, language, time_zone, birth_date, lifecycle, created_at, attributes, is_deleted",
+    "mkt_core.contact_identities": "profile_id, system, account, external_id, contact_id, email,"
+    " phone, first_seen_at, is_deleted",
+    "mkt_core.contact_merges": "from_contact_id, into_contact_id, matched_on, undone_batch",
+    "mkt_core.contact_history": "contact_id, valid_from, row_hash, is_assumed",
+    "mkt_core.consents": "profile_id, contact_id, brand, channel, status, changed_at, source",
+    "mkt_core.consent_now": "contact_id, brand, channel, topic, status, changed_at",
+    "mkt_core.products": "external_id, title, category, is_deleted",
+    "mkt_core.orders": "order_id, external_id, profile_id, contact_id, placed_at, gross_amount,"
+    " current_amount, is_test, is_deleted, batch",
+    "mkt_core.order_lines": "external_id, order_id, product_id, amount, batch",
+    "mkt_core.refunds": "external_id, order_id, amount, batch",
+    "mkt_core.carts": "external_id, contact_id, updated_at, completed_at, amount, batch",
+    "mkt_core.events": "event_id, occurred_at, profile_id, contact_id, event_type, key, amount,"
+    " reporting_amount, batch, is_machine, properties",
+    "mkt_ops.batches": "batch, is_baseline",
+    "mkt_ops.dirty_days": "kpi_group, date",
+}
+
+
+def snapshot(db: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything unify writes, in a comparable order."""
+    return {
+        table: sorted(rows(db, f"select {columns} from {table}"), key=repr)
+        for table, columns in VOLATILE.items()
+    }
