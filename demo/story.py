@@ -127,8 +127,9 @@ def _load_history(db: Warehouse, layout: Layout, progress: Progress, report: Rep
             done = sync_stream(
                 db, shop.source, stream, window, kind=None, resolve=from_environment, report=silent
             )
-            report(f"history of {shop.source}.{stream}: {done.summary()}")
-    report(f"one customer record: {unify(db, report=silent).summary()}")
+            for name, counts in done.counts.items():
+                report(f"history: {counts['fetched']:>9,} {name} of {shop.source}")
+    report(unify(db, report=silent).line())
     refresh(db, clock.now(), report=silent)
     deployment.apply(db, from_environment, ACTOR)
     campaigns, problems = definition.load_all()

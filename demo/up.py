@@ -70,8 +70,8 @@ def up() -> int:
 
     preparing = Thread(target=_start_airflow, args=(airflow,), name="airflow")
     preparing.start()
-    _start_services(known, environment, terminal)
     _migrate(terminal)
+    _start_services(known, environment, terminal)
 
     from demo import story  # reads the environment set above
 
