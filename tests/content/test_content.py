@@ -54,6 +54,18 @@ def test_our_templates_are_fine_and_render(name: str) -> None:
     assert len(rendered.html.encode()) < 60_000
 
 
+@pytest.mark.parametrize("name", ["cart_plain", "cart_coupon"])
+def test_cart_mails_survive_a_poor_or_a_huge_cart(name: str) -> None:
+    """Nothing known of the cart: no empty table; many lines: six and a count."""
+    template = content.load_template(name)
+    poor = content.render(template, VARIABLES)
+    assert "Total" not in poor.html and "https://journey.example.com/cart" in poor.html
+    lines: list[dict[str, Any]] = [{"title": None, "quantity": 3}] * 20
+    huge = content.render(template, VARIABLES | {"entry": {"lines": lines, "cart_value": 1}})
+    assert "and 14 more" in huge.html and "and 14 more" in huge.text
+    assert huge.text.count("3 x") == 6
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_styles_are_inlined_and_the_small_screen_rules_stay(name: str) -> None:
     """Mail programs need `style` attributes; phones need the media rule; Jinja is unharmed."""

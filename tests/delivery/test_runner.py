@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from marketing_ops.connections import Connection
 from marketing_ops.delivery import ledger as ledger_module
@@ -218,13 +219,23 @@ def test_missing_template_fails_the_task_but_not_the_others(
     assert mailbox.store.count() == 1
 
 
-def test_value_a_template_lacks_cancels_that_send(send: Deliver, ledger: Any, mailbox: Any) -> None:
-    """A cart template without its cart writes to nobody and fails the task by name."""
-    send_id = ledger.claim(ctx={"template": "cart_coupon"})
-    with pytest.raises(FatalError, match=r"`cart_coupon`, html.*lines"):
+def test_value_a_template_lacks_cancels_that_send(
+    send: Deliver, ledger: Any, mailbox: Any, db: Warehouse
+) -> None:
+    """A template without its value writes to nobody and fails the task by name; others go out."""
+    strict = {"subject": "s", "html": "{{ entry.renewal }}", "text": "t"}
+    db.execute(
+        "update mkt_engage.campaign_versions"
+        " set content = jsonb_set(content, '{templates,strict}', %s)",
+        (Jsonb(strict),),
+    )
+    lacking = ledger.claim(ctx={"template": "strict"})
+    complete = ledger.claim(ctx={"template": "strict", "entry": {"renewal": "x"}})
+    with pytest.raises(FatalError, match=r"`strict`, html.*renewal"):
         send()
-    assert ledger.state(send_id) == ("cancelled", "content")
-    assert mailbox.store.count() == 0
+    assert ledger.state(lacking) == ("cancelled", "content")
+    assert ledger.state(complete)[0] == "accepted"
+    assert mailbox.store.count() == 1
 
 
 def test_impossible_address_is_cancelled(send: Deliver, ledger: Any, mailbox: Any) -> None:
