@@ -54,24 +54,20 @@ facts as (
     select * from refunds
 ),
 
-rates as (
+rated as (
     select
-        pairs.currency,
-        pairs.date,
-        case when pairs.currency = %(currency)s then 1 else known.rate end as rate
-    from (
-        select distinct
-            facts.currency,
-            facts.date
-        from facts
-    ) as pairs
-    left join lateral (
-        select e.rate
-        from mkt_core.exchange_rates as e
-        where e.currency = pairs.currency and e.date <= pairs.date
-        order by e.date desc
-        limit 1
-    ) as known on true
+        f.*,
+        case
+            when f.currency = %(currency)s then 1
+            else (
+                select r.rate
+                from mkt_core.exchange_rates as r
+                where r.currency = f.currency and r.date <= f.date
+                order by r.date desc
+                limit 1
+            )
+        end as rate
+    from facts as f
 ),
 
 versions as (
@@ -110,12 +106,11 @@ priced as (
         h.country,
         h.region,
         f.refunded_amount is not null as is_refund,
-        r.rate is null as is_unpriced,
-        f.current_amount * r.rate as revenue,
-        f.gross_amount * r.rate as gross_revenue,
-        f.refunded_amount * r.rate as refunded
-    from facts as f
-    left join rates as r on f.currency = r.currency and f.date = r.date
+        f.rate is null as is_unpriced,
+        f.current_amount * f.rate as revenue,
+        f.gross_amount * f.rate as gross_revenue,
+        f.refunded_amount * f.rate as refunded
+    from rated as f
     left join homes as h
         on
             f.contact_id = h.contact_id
@@ -182,18 +177,14 @@ people as (
         c.period,
         c.period_at,
         p.contact_id,
-        p.campaign,
-        p.channel,
         p.country,
         p.region,
-        grouping(p.campaign, p.channel, p.region) as level
+        grouping(p.region) as is_total
     from pg_temp.kpi_calendar as c
     inner join priced as p on c.date = p.date
     where p.order_id is not null and p.contact_id is not null
     group by grouping sets (
         (c.grain, c.period, c.period_at, p.contact_id),
-        (c.grain, c.period, c.period_at, p.contact_id, p.campaign),
-        (c.grain, c.period, c.period_at, p.contact_id, p.channel),
         (c.grain, c.period, c.period_at, p.contact_id, p.country, p.region)
     )
 ),
@@ -202,11 +193,9 @@ crowds as (
     select
         p.grain,
         p.period,
-        p.level,
-        case p.level
-            when 7 then '{}'::jsonb
-            when 3 then jsonb_build_object('campaign', p.campaign)
-            when 5 then jsonb_build_object('channel', p.channel)
+        case p.is_total when 1 then 7 else 6 end as level,
+        case p.is_total
+            when 1 then '{}'::jsonb
             else jsonb_build_object('country', p.country, 'region', p.region)
         end as dims,
         count(*) as customers,
@@ -214,7 +203,7 @@ crowds as (
         count(*) filter (where f.first_order_at < p.period_at) as returning_customers
     from people as p
     left join mkt_marts.first_orders as f on p.contact_id = f.contact_id
-    group by p.grain, p.period, p.level, p.campaign, p.channel, p.country, p.region
+    group by p.grain, p.period, p.is_total, p.country, p.region
 ),
 
 final as (
