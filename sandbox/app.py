@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from marketing_ops import clock
 from sandbox.control import Control
 from sandbox.faults import Faults, Requests
 from sandbox.mail import MailSandbox
@@ -27,15 +29,21 @@ class Sandbox:
     """The simulated systems of one data folder."""
 
     def __init__(self, shop: Path, data_dir: Path, base_url: Callable[[], str]) -> None:
+        # Without a name for the clock's file nobody could set the clock: see control.py.
+        os.environ.setdefault(clock.CLOCK_FILE_VARIABLE, str(data_dir / "clock"))
         self.faults, self.requests = Faults(), Requests()
         self.mail = MailSandbox(data_dir)
-        # Control first: it names the clock's file, which everything after it reads.
         self.world = World(shop, base_url, self.faults)
         self.webhooks = Webhooks(self.world)
         self.world.on_bulk = self.webhooks.finished
         self.shopify = Shopify(self.world, self.requests)
         self.control = Control(
-            self.world, self.mail, self.faults, self.requests, self.webhooks, data_dir
+            self.world,
+            self.mail,
+            self.faults,
+            self.requests,
+            self.webhooks,
+            self.shopify.bucket.fill,
         )
         self._stopped = threading.Event()
 

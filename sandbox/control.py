@@ -42,12 +42,11 @@ class Control:
         faults: Faults,
         requests: Requests,
         webhooks: Webhooks,
-        data_dir: Path,
+        refill: Callable[[], None],
     ) -> None:
         self.world, self.mail, self.faults, self.requests = world, mail, faults, requests
-        self.webhooks = webhooks
-        name = os.environ.setdefault(clock.CLOCK_FILE_VARIABLE, str(data_dir / "clock"))
-        self.clock_file = Path(name)
+        self.webhooks, self.refill = webhooks, refill
+        self.clock_file = Path(os.environ[clock.CLOCK_FILE_VARIABLE])
 
     def routes(self) -> list[Route]:
         """The routes below the sandbox's root."""
@@ -160,13 +159,17 @@ class Control:
         return JSONResponse({"id": str(key), "at": iso(now)})
 
     async def settings(self, request: Request) -> Response:
-        """Read or change the shop's settings: bucket, restore_rate, bulk_delay_seconds."""
+        """Read or change the shop's settings: bucket, restore_rate, bulk_delay_seconds.
+
+        A change fills the bucket.
+        """
         settings = self.world.settings
         if request.method == "POST":
             for name, value in (await request.json()).items():
                 if not hasattr(settings, name):
                     return _problem(f"no setting `{name}`")
                 setattr(settings, name, value)
+            self.refill()
         hidden = ("token", "client_secret")
         return JSONResponse({k: v for k, v in vars(settings).items() if k not in hidden})
 

@@ -143,7 +143,7 @@ def extend(link: sqlite3.Connection, now: int) -> int:
     known = store.meta(link)
     plan = Plan(**known["plan"])
     local = LocalTime(plan.zone)
-    begin, end = known["written_to"] + 1, local.day(now) + AHEAD
+    begin, end = int(known["written_to"]) + 1, local.day(now) + AHEAD
     if end < begin:
         return 0
     link.execute("begin immediate")

@@ -119,7 +119,7 @@ def insert_order(world: World, at: int, fields: dict[str, Any]) -> int:
         is_registered = person is not None
         if person is None:
             person = _next(world, "people", PERSON_BASE + TEST_IDS)
-            document = {"email": fields.get("email"), "tags": []}
+            document: dict[str, Any] = {"email": fields.get("email"), "tags": []}
             _execute(world, "insert into people values (?, ?)", person, json.dumps(document))
         lines = [
             (one.get("product_id", 0), one.get("quantity", 1), one["cents"], one["cents"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,11 @@ from sandbox.shopify.search import Filter, Search
 from sandbox.shopify.world import Bulk, Run
 from sandbox.zones import iso
 
+NODES: dict[str, type[records.Record]] = {
+    **records.KINDS,
+    "ProductVariant": records.Variant,
+    "InventoryItem": records.Stock,
+}
 RESULT_PATH = "/shopify/bulk"
 EVENT_FILTERS = {
     "default": Filter("text", "d.subject_type"),
@@ -64,30 +68,35 @@ def key_of(identifier: str) -> tuple[str, int]:
 
 
 @asked("QueryRoot", "node")
-@asked("QueryRoot", "bulkOperation")
-@asked("QueryRoot", "customer")
-@asked("QueryRoot", "order")
-@asked("QueryRoot", "product")
 def _node(_root: None, run: Run, id: str) -> Any:  # noqa: A002 - Shopify's name
     kind, key = key_of(id)
     if kind == "BulkOperation":
         return run.world.bulks.get(key)
-    make: Callable[..., records.Record] | None = {
-        **records.KINDS,
-        "ProductVariant": records.Variant,
-        "InventoryItem": records.Stock,
-    }.get(kind)
-    if make is None:
-        return None
-    row = records.find(run, make.kind, key)  # type: ignore[attr-defined]
-    return make(run, key, row) if row else None
+    make = NODES.get(kind)
+    row = records.find(run, make.kind, key) if make else None
+    return make(run, key, row) if make and row else None
+
+
+def _one(name: str, kind: str) -> None:
+    @asked("QueryRoot", name)
+    def _found(_root: None, run: Run, id: str) -> Any:  # noqa: A002 - Shopify's name
+        return _node(None, run, id) if key_of(id)[0] == kind else None
+
+
+for _name, _kind_name in (
+    ("bulkOperation", "BulkOperation"),
+    ("customer", "Customer"),
+    ("order", "Order"),
+    ("product", "Product"),
+):
+    _one(_name, _kind_name)
 
 
 @asked("QueryRoot", "nodes")
 def _nodes(_root: None, run: Run, ids: list[str]) -> list[Any]:
     if len(ids) > paging.MAX_PAGE:
         raise GraphQLError(f"The input array size of {len(ids)} is greater than the maximum")
-    return [_node(None, run, id=one) for one in ids]
+    return [_node(None, run, one) for one in ids]
 
 
 @asked("QueryRoot", "events")

@@ -32,6 +32,10 @@ class Bucket:
         self.level -= cost
         return True
 
+    def fill(self) -> None:
+        """Start afresh, after the settings changed."""
+        self.level = self.settings.bucket
+
     def give_back(self, points: float) -> None:
         """Return what was reserved and not used."""
         self.level = min(self.settings.bucket, self.level + points)
