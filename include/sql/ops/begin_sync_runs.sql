@@ -1,8 +1,26 @@
--- grain: one row per stream of the family: the number of its new run
--- reads: mkt_ops.sync_runs, pg_locks        params: account, system, streams, kind, is_baseline,
---        window_start, window_end, started_at, status
+-- grain: one row per stream of the family: its new run, with the cursor and what blocks the account
+-- reads: mkt_ops.sync_cursors, mkt_ops.account_state, mkt_ops.sync_runs, pg_locks
+-- params: account, system, stream, streams, kind (null = by the cursor), window_start, window_end,
+--         started_at
 -- rerun: opens new runs; a run whose session is gone (nobody holds its lock) becomes failed
-with killed as (
+with known as (
+    select
+        cursors.cursor_at,
+        cursors.page_state,
+        states.blocked_until,
+        states.reason,
+        coalesce(
+            %(kind)s,
+            case when cursors.cursor_at is null then 'initial' else 'incremental' end
+        ) as kind
+    from (select %(account)s::text as account) as asked
+    left join mkt_ops.sync_cursors as cursors
+        on asked.account = cursors.account and cursors.stream = %(stream)s
+    left join mkt_ops.account_state as states
+        on asked.account = states.account
+),
+
+killed as (
     update mkt_ops.sync_runs
     set
         status = 'failed',
@@ -38,13 +56,14 @@ begun as (
         %(account)s,
         %(system)s,
         family.stream,
-        %(kind)s,
-        %(is_baseline)s,
+        known.kind,
+        known.kind <> 'incremental' as is_baseline,
         %(window_start)s,
         %(window_end)s,
-        %(status)s,
+        'running',
         %(started_at)s
-    from unnest(%(streams)s::text[]) with ordinality as family (stream, place)
+    from known
+    cross join unnest(%(streams)s::text[]) with ordinality as family (stream, place)
     order by family.place
     returning sync_run_id, stream
 )
@@ -52,6 +71,12 @@ begun as (
 select
     begun.sync_run_id,
     begun.stream,
+    known.kind,
+    known.cursor_at,
+    known.page_state,
+    known.blocked_until,
+    known.reason,
     pg_advisory_lock(hashtextextended('sync_run:' || begun.sync_run_id, 0)) as is_locked,
     set_config('synchronous_commit', 'off', true) as commits_async
 from begun
+cross join known

@@ -185,36 +185,27 @@ class _Job:
 
     def open(self, kind: Kind | None) -> None:
         """Read cursor and account, number the run; a run left over by a kill is marked failed."""
-        params = {"account": self.account, "stream": self.stream.name}
-        row = sqlfile.execute(self.warehouse, "ops/read_sync_state", params).fetchone()
-        assert row is not None
-        self.cursor_at, state, blocked_until, self.reason = row
-        self.kind = kind or ("incremental" if self.cursor_at is not None else "initial")
+        window = self.window if kind == "backfill" else None
+        params = {
+            "account": self.account,
+            "system": self.plan.source.system,
+            "stream": self.stream.name,
+            "streams": [member.name for member in self.stream.family()],
+            "kind": kind,
+            "window_start": window.start if window else None,
+            "window_end": window.end if window else None,
+            "started_at": self.started_at,
+        }
+        rows = sqlfile.execute(self.warehouse, "ops/begin_sync_runs", params).fetchall()
+        self.runs = {str(row[1]): int(row[0]) for row in rows}
+        _, _, self.kind, self.cursor_at, state, blocked_until, self.reason, *_ = rows[0]
         self.state = dict(state or {}) if self.kind == "initial" else {}
-        is_blocked = blocked_until is not None and blocked_until > self.started_at
-        self._begin()
-        if is_blocked:
+        if blocked_until is not None and blocked_until > self.started_at:
             wait = (blocked_until - self.started_at).total_seconds()
             self._end("postponed", self.reason)
             raise QuotaExhaustedError(
                 f"`{self.account}` is postponed: {self.reason}", reset_seconds=wait
             )
-
-    def _begin(self) -> None:
-        window = self.window if self.kind == "backfill" else None
-        params = {
-            "account": self.account,
-            "system": self.plan.source.system,
-            "streams": [member.name for member in self.stream.family()],
-            "kind": self.kind,
-            "is_baseline": self.kind != "incremental",
-            "window_start": window.start if window else None,
-            "window_end": window.end if window else None,
-            "started_at": self.started_at,
-            "status": "running",
-        }
-        rows = sqlfile.execute(self.warehouse, "ops/begin_sync_runs", params).fetchall()
-        self.runs = {str(row[1]): int(row[0]) for row in rows}
 
     def read(self, resolve: Resolver) -> None:
         """Read and store; what is committed stays whatever happens later."""

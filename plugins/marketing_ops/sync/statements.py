@@ -15,7 +15,8 @@ from psycopg import sql
 from marketing_ops.sources.base import Stream
 from marketing_ops.sync.tables import qualified, table_name
 
-Query = sql.Composed
+Query = bytes
+"""SQL as psycopg sends it, with its named parameters."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class _Maker:
         few = self._few()
         return Statements(
             create_stage=self._create_stage(),
-            copy_stage=sql.SQL("copy {} ({}) from stdin").format(self.stage, self.columns),
+            copy_stage=self._say("copy {stage} ({columns}) from stdin"),
             copy_direct=self._say(
                 "copy {table} (account, {columns}, loaded_at, sync_run_id) from stdin"
             ),
@@ -106,6 +107,9 @@ class _Maker:
         )
 
     def _say(self, text: str, **parts: sql.Composable) -> Query:
+        return self._composed(text, **parts).as_bytes()
+
+    def _composed(self, text: str, **parts: sql.Composable) -> sql.Composed:
         named: dict[str, sql.Composable] = {
             "table": self.table,
             "stage": self.stage,
@@ -153,7 +157,7 @@ class _Maker:
         text = "coalesce(s.source_updated_at < t.source_updated_at, false)"
         if self.parent is not None:
             text += " or s.{parent_id} = any(%(stale_parents)s)"
-        return self._say(text)
+        return self._composed(text)
 
     def _classify(self, stage: sql.Composable) -> Query:
         return self._say(
@@ -196,7 +200,7 @@ class _Maker:
             source=stage,
             updates=updates,
             is_stale=self._is_stale(),
-            unless_stale=self._say("and not (s.{parent_id} = any(%(stale_parents)s))")
+            unless_stale=self._composed("and not (s.{parent_id} = any(%(stale_parents)s))")
             if self.parent is not None
             else sql.SQL(""),
         )
@@ -204,7 +208,7 @@ class _Maker:
     def _sweep(self) -> Query:
         """What a full read did not show is gone: rows, or lines of the parents it showed."""
         shown = "exists (select 1 from {seen_parent} p where p.id = t.{parent_id})"
-        parent_is_shown = self._say(shown) if self.parent is not None else sql.SQL("true")
+        parent_is_shown = self._composed(shown) if self.parent is not None else sql.SQL("true")
         return self._say(
             "update {table} t set is_deleted = true, loaded_at = %(loaded_at)s,"
             " sync_run_id = %(sync_run_id)s where t.account = %(account)s and not t.is_deleted"
@@ -252,4 +256,4 @@ from verdicts
 @cache
 def tombstones_of(system: str, deletes: str) -> Query:
     """Marks the rows that a stream of deletions names."""
-    return sql.SQL(TOMBSTONES).format(table=qualified(system, deletes))
+    return sql.SQL(TOMBSTONES).format(table=qualified(system, deletes)).as_bytes()

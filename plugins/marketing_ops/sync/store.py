@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +21,8 @@ from marketing_ops.sync.books import Counts
 from marketing_ops.sync.rows import unescape
 from marketing_ops.sync.statements import Statements, statements_of, tombstones_of
 from marketing_ops.warehouse import Warehouse, lock
+
+Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 FEW_ROWS = 1000
 """Up to so many rows go as one JSON parameter: no temporary table, fewer round trips."""
@@ -75,6 +79,7 @@ class Store:
         self.pages = 0
         self.unresolved = 0
         self.pending: Batch | None = None
+        self.pipeline: psycopg.Pipeline | None = None
 
     def commit(self, batch: Batch, progress: Progress, *, is_last: bool) -> None:
         """Merge a batch, then books, rejects and cursor, in one transaction.
@@ -87,13 +92,9 @@ class Store:
             return
         self.pending = batch
         totals = {name: replace(counts) for name, counts in self.totals.items()}
-        with self.warehouse.transaction():
-            lock(
-                self.warehouse,
-                "sync",
-                self.run.account,
-                self.run.stream.deletes or self.run.stream.name,
-            )
+        with self._statements(batch), self.warehouse.transaction():
+            written = self.run.stream.deletes or self.run.stream.name
+            lock(self.warehouse, "sync", self.run.account, written)
             for rows, counts in self._merged(batch):
                 books.check(rows.stream.name, counts)
                 totals[rows.stream.name].add(counts)
@@ -110,6 +111,26 @@ class Store:
             if is_last:
                 self._end()
         self.totals, self.pages, self.pending = totals, self.pages + batch.pages, None
+
+    @contextmanager
+    def _statements(self, batch: Batch) -> Iterator[None]:
+        """Send the statements of a small batch in few round trips; COPY cannot be sent so."""
+        if self._is_few(batch):
+            with self.warehouse.pipeline() as self.pipeline:
+                yield
+            self.pipeline = None
+        else:
+            yield
+
+    def _is_few(self, batch: Batch) -> bool:
+        sets = batch.row_sets()
+        is_plain = not (self.run.keeps_seen or self.unresolved)
+        return is_plain and all(len(s.lines) <= FEW_ROWS and not s.unresolved for s in sets)
+
+    def _arrive(self) -> None:
+        """Wait for the answers to what was sent."""
+        if self.pipeline is not None:
+            self.pipeline.sync()
 
     def _end(self) -> None:
         """The run succeeds together with its last batch."""
@@ -130,20 +151,18 @@ class Store:
     def _merged(self, batch: Batch) -> list[tuple[RowSet, Counts]]:
         if self.run.stream.deletes:
             return [(batch.root, self._bury(batch.root))]
-        merged: list[tuple[RowSet, Counts]] = []
-        changed: list[str] = []
-        stale: list[str] = []
-        for rows in batch.row_sets():
-            merger = _Merger(self.warehouse, self.run, rows, stale)
-            counts = merger.merge()
-            if rows is batch.root:
-                changed, stale = merger.changed, merger.stale
-            elif rows.complete:
-                gone = merger.tombstone_vanished([key for key in changed if key in rows.complete])
-                counts.tombstoned += gone
-                counts.fetched += gone
-            self.unresolved += rows.unresolved
-            merged.append((rows, counts))
+        is_few = self.pipeline is not None
+        root = _Merger(self.warehouse, self.run, batch.root, is_few)
+        root.send()
+        self._arrive()
+        merged = [(batch.root, root.receive())]
+        children = [_Merger(self.warehouse, self.run, rows, is_few) for rows in batch.children]
+        for child in children:
+            child.send(root.stale)
+            child.tombstone_vanished(root.changed)
+        self._arrive()
+        merged += [(child.rows, child.receive()) for child in children]
+        self.unresolved += sum(rows.unresolved for rows in batch.children)
         return merged
 
     def _bury(self, rows: RowSet) -> Counts:
@@ -229,111 +248,107 @@ class Store:
 
 
 class _Merger:
-    """Merges the rows of one stream of a batch; `changed` and `stale` are ids afterwards."""
+    """Merges the rows of one stream of a batch.
 
-    def __init__(
-        self, warehouse: Warehouse, run: Run, rows: RowSet, stale_parents: list[str]
-    ) -> None:
-        self.warehouse, self.run, self.rows = warehouse, run, rows
+    `send` and `tombstone_vanished` hand the statements over, `receive` reads what became of the
+    rows; between them a pipeline's answers have to arrive. `changed` and `stale` are ids.
+    """
+
+    def __init__(self, warehouse: Warehouse, run: Run, rows: RowSet, is_few: bool) -> None:
+        self.warehouse, self.run, self.rows, self.is_few = warehouse, run, rows, is_few
         self.say: Statements = statements_of(run.system, rows.stream)
         self.changed: list[str] = []
         self.stale: list[str] = []
+        self.lines = rows.rows()
         self.params: dict[str, Any] = {
             "account": run.account,
             "loaded_at": run.started_at,
             "sync_run_id": run.runs[rows.stream.name],
-            "stale_parents": stale_parents,
         }
+        self._inserted = 0
+        self._judged: Cursor | None = None
+        self._written: Cursor | None = None
+        self._vanished: Cursor | None = None
 
-    def merge(self) -> Counts:
-        """Store the rows by the cheapest way that is right; what became of them."""
-        counts = replace(self.rows.counts)
-        lines = self.rows.rows()
-        if not lines:
-            return counts
+    def send(self, stale_parents: list[str] | None = None) -> None:
+        """Store the rows by the cheapest way that is right."""
+        self.params["stale_parents"] = stale_parents or []
+        if not self.lines:
+            return
         is_fresh = self.rows.stream.name in self.run.fresh and not self.rows.unresolved
-        if len(lines) <= FEW_ROWS and not self.run.keeps_seen and not self.rows.unresolved:
-            self._merge_few(counts)
-        elif not (is_fresh and self._copy_direct(lines, counts)):
-            self._merge_staged(lines, counts)
+        if self.is_few:
+            names = (*self.rows.shape.names, "row_hash", "source_updated_at")
+            self.params["rows"] = _json_rows(self.rows, names, range(len(names)))
+            self._judged = self.warehouse.execute(self.say.classify_few, self.params)
+            self._written = self.warehouse.execute(self.say.merge_few, self.params)
+        elif not (is_fresh and self._copy_direct()):
+            self._merge_staged()
+
+    def tombstone_vanished(self, parents: list[str]) -> None:
+        """Mark the children that changed parents, whose lists are here as a whole, lost."""
+        whole = [key for key in parents if key in self.rows.complete]
+        if whole and self.say.tombstone_vanished is not None:
+            params = {**self.params, "parents": whole, "kept": list(self.rows.index)}
+            self._vanished = self.warehouse.execute(self.say.tombstone_vanished, params)
+
+    def receive(self) -> Counts:
+        """What became of the rows. What was judged and not written unbalances the books."""
+        counts = replace(self.rows.counts)
+        counts.inserted = self._inserted
+        if self._judged is not None:
+            found = self._judged.fetchone()
+            assert found is not None
+            total, _, counts.updated, counts.unchanged, counts.stale, ids, stale = found
+            if total != len(self.lines):
+                raise FatalError(f"{total} of {len(self.lines)} rows were staged")
+            self.changed, self.stale = ids or [], stale or []
+            written = self._written.rowcount if self._written is not None else 0
+            counts.inserted = written - counts.updated
+        if self._vanished is not None:
+            counts.tombstoned += self._vanished.rowcount
+            counts.fetched += self._vanished.rowcount
         return counts
 
-    def _copy_direct(self, lines: list[str], counts: Counts) -> bool:
+    def _copy_direct(self) -> bool:
         """COPY straight into a table that had none of these rows; False when it has one."""
         prefix = f"{_copy_text(self.run.account)}\t"
         suffix = f"\t{self.params['loaded_at'].isoformat()}\t{self.params['sync_run_id']}\n"
         try:
             with self.warehouse.transaction():
-                counts.inserted = self._copy(self.say.copy_direct, lines, prefix, suffix)
+                self._inserted = self._copy(self.say.copy_direct, prefix, suffix)
         except psycopg.errors.UniqueViolation:
             return False
         return True
 
-    def _copy(
-        self, query: psycopg.sql.Composed, lines: list[str], prefix: str = "", suffix: str = "\n"
-    ) -> int:
+    def _copy(self, query: bytes, prefix: str = "", suffix: str = "\n") -> int:
         """COPY the lines piece by piece, each between `prefix` and `suffix`."""
         between = suffix + prefix
         with self.warehouse.cursor() as cursor:
             with cursor.copy(query) as copy:
-                for start in range(0, len(lines), _PIECE):
-                    piece = between.join(lines[start : start + _PIECE])
+                for start in range(0, len(self.lines), _PIECE):
+                    piece = between.join(self.lines[start : start + _PIECE])
                     copy.write(f"{prefix}{piece}{suffix}")
             return cursor.rowcount
 
-    def _merge_staged(self, lines: list[str], counts: Counts) -> None:
-        self._ensure_stage()
-        staged = self._copy(self.say.copy_stage, lines)
+    def _merge_staged(self) -> None:
+        execute = self.warehouse.execute
+        execute(self.say.create_stage)
+        self._copy(self.say.copy_stage)
         if self.rows.unresolved and self.say.resolve_parents is not None:
-            self.warehouse.execute(self.say.resolve_parents, self.params)
+            execute(self.say.resolve_parents, self.params)
         if self.run.keeps_seen:
-            self.warehouse.execute(self.say.remember_seen)
+            execute(self.say.create_seen)
+            execute(self.say.remember_seen)
         # A batch is small beside its table: look its keys up instead of reading the whole table.
-        self.warehouse.execute("set local enable_hashjoin = off")
-        self.warehouse.execute("set local enable_mergejoin = off")
-        new = self._classify(self.say.classify, staged, counts)
-        if new == staged:
-            counts.inserted = self.warehouse.execute(self.say.insert_new, self.params).rowcount
-        else:
-            self._merge_what_changed(self.say.merge, new, counts)
-
-    def _merge_few(self, counts: Counts) -> None:
-        names = (*self.rows.shape.names, "row_hash", "source_updated_at")
-        self.params["rows"] = _json_rows(self.rows, names, range(len(names)))
-        new = self._classify(self.say.classify_few, len(self.rows.rows()), counts)
-        self._merge_what_changed(self.say.merge_few, new, counts)
-
-    def _classify(self, query: psycopg.sql.Composed, staged: int, counts: Counts) -> int:
-        """Count the verdicts; the new ones are returned, since only the write counts them."""
-        found = self.warehouse.execute(query, self.params).fetchone()
-        assert found is not None
-        total, new, changed, counts.unchanged, counts.stale, ids, stale = found
-        if total != staged:
-            raise FatalError(
-                f"{staged} rows of {self.rows.stream.name} were staged, {total} are there"
-            )
-        self.changed, self.stale = ids or [], stale or []
-        counts.updated = changed
-        return int(new)
-
-    def _merge_what_changed(self, query: psycopg.sql.Composed, new: int, counts: Counts) -> None:
-        """Write what was judged new or changed; fewer rows written than judged unbalance."""
-        if new + counts.updated == 0:
-            return
-        written = self.warehouse.execute(query, self.params).rowcount
-        counts.inserted = written - counts.updated
-
-    def _ensure_stage(self) -> None:
-        self.warehouse.execute(self.say.create_stage)
-        if self.run.keeps_seen:
-            self.warehouse.execute(self.say.create_seen)
-
-    def tombstone_vanished(self, parents: list[str]) -> int:
-        """Mark the children that changed parents no longer have; how many there were."""
-        if not parents or self.say.tombstone_vanished is None:
-            return 0
-        params = {**self.params, "parents": parents, "kept": list(self.rows.index)}
-        return self.warehouse.execute(self.say.tombstone_vanished, params).rowcount
+        execute("set local enable_hashjoin = off")
+        execute("set local enable_mergejoin = off")
+        self._judged = execute(self.say.classify, self.params)
+        total, new, changed, *_ = self._judged.fetchone() or (0, 0, 0)
+        self._judged.scroll(0, mode="absolute")
+        if new == total:
+            self._written = execute(self.say.insert_new, self.params)
+        elif new + changed:
+            self._written = execute(self.say.merge, self.params)
 
 
 def _json_rows(rows: RowSet, names: tuple[str, ...], places: Any) -> str:
