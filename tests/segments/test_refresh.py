@@ -272,6 +272,26 @@ def test_merge_enrols_nobody(world: World, files: Files) -> None:
     ]
 
 
+def test_members_are_counted_anew_after_a_merge(world: World, files: Files) -> None:
+    """Unify joins two open stays into one; the number of members follows."""
+    files.write("buyers", "event: order_placed")
+    with world.batch():
+        for number in (1, 2, 3):
+            world.contact(number)
+            world.event(number, "order_placed", NOW)
+    assert one(refresh(world.db, NOW), "buyers").members == 3
+    with world.batch() as batch:
+        world.db.execute("update mkt_core.events set contact_id = 1 where contact_id = 2")
+        world.db.execute("delete from mkt_engage.segment_memberships where contact_id = 2")
+        world.db.execute("delete from mkt_core.contacts where contact_id = 2")
+        world.db.execute(
+            "insert into mkt_core.contact_merges (from_contact_id, into_contact_id, matched_on,"
+            " batch, merged_at) values (2, 1, 'email', %s, %s)",
+            (batch, NOW),
+        )
+    assert one(refresh(world.db, NOW + HOUR), "buyers").members == 2
+
+
 def test_full_repairs_and_enrols_nobody_by_it(world: World, files: Files) -> None:
     """full=True finds what the ledger of memberships lost; whoever has no news is baseline."""
     files.write("buyers", "event: order_placed")
@@ -281,7 +301,6 @@ def test_full_repairs_and_enrols_nobody_by_it(world: World, files: Files) -> Non
         world.event(1, "order_placed", NOW)
     refresh(world.db, NOW)
     world.db.execute("delete from mkt_engage.segment_memberships")
-    world.db.execute("update mkt_engage.segments set members = 0")
     with world.batch():
         world.event(2, "order_placed", NOW)
     assert one(refresh(world.db, NOW + HOUR, full=True), "buyers").members == 2

@@ -239,7 +239,11 @@ def _recompute(
             "has_baseline": has_baseline,
         },
     )
-    return {row[0]: (int(row[1]), int(row[2]), int(row[3])) for row in rows}
+    changes = {row[0]: (int(row[1]), int(row[2]), int(row[3])) for row in rows}
+    if is_full:
+        # The next call reads a few contacts' stays; without statistics it would read all.
+        warehouse.execute("analyze mkt_engage.segment_memberships")
+    return changes
 
 
 def _find_heard(warehouse: Warehouse, one: _Pass, at: datetime) -> bool:
@@ -270,6 +274,8 @@ def _watermarks(
         {
             "at": at,
             "batch": batch,
+            "last_batch": one.last_batch,
+            "is_full": touched is None,
             "segments": [segment.name for segment in one.segments],
             "definition_hashes": [segment.hash for segment in one.segments],
             "definitions": [segment.text for segment in one.segments],
