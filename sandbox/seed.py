@@ -80,7 +80,7 @@ def _build(
         first_day=local.day(first) + weeks * 7,
         last_day=last_input_day + weeks * 7,
         zone=zone,
-        period=min(364, span // 7 * 7),
+        period=max(min(364, span // 7 * 7), 7),
         guests=isinstance(source, Journey),
         product_changes=0,
     )
@@ -94,6 +94,8 @@ def _build(
             orders = life.order_number
             life.write()
             report(f"seeded {orders - 1000} orders up to {local.date(day)}")
+    # Guests of CSV files are known only after their orders.
+    life.people = {person.id: person for person in source.people()}
     for key in life.people:
         life._put("people", (key, life.document(key)))
     life.close()
