@@ -289,6 +289,22 @@ def test_a_killed_rollup_leaves_the_day_dirty_and_the_numbers_whole(
     assert written(db) == before
 
 
+@pytest.mark.parametrize(
+    "name", ["kpi:day:2026-03-10", "kpi:week:2026-03-09", "kpi:month:2026-03-01"]
+)
+def test_waits_for_whoever_writes_one_of_its_periods(
+    db: Warehouse, facts: Facts, warehouse_uri: str, name: str
+) -> None:
+    """Each period is written under its own lock: a call that may not wait is told to come back."""
+    with psycopg.connect(warehouse_uri) as other:
+        other.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+        db.execute("set lock_timeout = '50ms'")
+        with pytest.raises(RetryableError, match="55P03"):
+            rollup(db, [date(2026, 3, 10)])
+        rollup(db, [date(2026, 2, 10)])
+    rollup(db, [date(2026, 3, 10)])
+
+
 def test_two_rollups_at_once_give_the_numbers_of_one(
     db: Warehouse, facts: Facts, warehouse_uri: str
 ) -> None:
