@@ -16,7 +16,7 @@ def test_every_dag_is_in_the_table_in_its_own_words(dag_bag: Any) -> None:
     for dag_id, dag in dag_bag.dags.items():
         said = sections(dag.doc_md)
         cells = [said[heading] for heading in ("Meaning", "Impact", "Diagnosis", "Mitigation")]
-        row = " | ".join([f"`{dag_id}`", *cells]).replace("|", "|")
+        row = " | ".join([f"`{dag_id}`", *cells])
         assert f"| {row} |" in TEXT, f"docs/oncall.md lacks or misquotes {dag_id}:\n| {row} |"
 
 
@@ -30,3 +30,11 @@ def test_rerun_matrix_names_every_dag(dag_bag: Any) -> None:
 def test_stopping_comes_first() -> None:
     """The first command in the file is the one that stops all sends."""
     assert re.findall(r"marketing-ops [a-z-]+", TEXT)[0] == "marketing-ops stop-sends"
+
+
+def test_every_check_is_explained() -> None:
+    """A row for each file of include/sql/checks, with the sentence that its task shows."""
+    for path in (ROOT / "include" / "sql" / "checks").glob("*.sql"):
+        says = re.search(r"^-- says: (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert says is not None, path.name
+        assert f"| `{path.stem}` | {says.group(1)} | " in TEXT, path.name

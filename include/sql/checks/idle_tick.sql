@@ -16,7 +16,13 @@ final as (
             as detail
     from last_tick
     where
-        exists (select 1 from mkt_engage.campaigns where state = 'live')
+        exists (
+            select 1
+            from mkt_engage.campaigns
+            where
+                state = 'live'
+                and state_changed_at < %(at)s::timestamptz - interval '20 minutes'
+        )
         and coalesce(tick_at, '-infinity') < %(at)s::timestamptz - interval '20 minutes'
 )
 
