@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -101,22 +102,33 @@ def _window_flips(needs: Dependencies, last_at: datetime, at: datetime) -> State
     One short range per edge, its instants bound as values: Postgres then plans for the one
     partition each lies in.
     """
+    windows, created = sorted(needs.windows), sorted(needs.created)
+    params: dict[str, Any] = {}
+    for number, (event_type, span) in enumerate(windows):
+        params |= {f"t{number}": event_type, f"a{number}": last_at - span, f"u{number}": at - span}
+    for number, span in enumerate(created, start=len(windows)):
+        params |= {f"a{number}": last_at - span, f"u{number}": at - span}
+    return Statement(_ranges_sql(len(windows), len(created)), params)
+
+
+@cache
+def _ranges_sql(windows: int, created: int) -> str:
+    """The union of so many ranges of events and of contacts; compiled once a process."""
     events, contacts = REAL.events, REAL.contacts
     ranges = []
-    for number, (event_type, span) in enumerate(sorted(needs.windows)):
-        after = sa.bindparam(f"a{number}", last_at - span, type_=INSTANT)
-        until = sa.bindparam(f"u{number}", at - span, type_=INSTANT)
-        kind = sa.bindparam(f"t{number}", event_type, type_=sa.Text)
-        happened = events.c.occurred_at
-        crossed = [events.c.event_type == kind, happened > after, happened <= until]
-        ranges.append(sa.select(events.c.contact_id).where(*crossed))
-    for number, span in enumerate(sorted(needs.created)):
-        after = sa.bindparam(f"ca{number}", last_at - span, type_=INSTANT)
-        until = sa.bindparam(f"cu{number}", at - span, type_=INSTANT)
-        created = contacts.c.created_at
-        ranges.append(sa.select(contacts.c.contact_id).where(created > after, created <= until))
+    for number in range(windows + created):
+        after = sa.bindparam(f"a{number}", type_=INSTANT)
+        until = sa.bindparam(f"u{number}", type_=INSTANT)
+        if number < windows:
+            kind = sa.bindparam(f"t{number}", type_=sa.Text)
+            happened = events.c.occurred_at
+            crossed = [events.c.event_type == kind, happened > after, happened <= until]
+            ranges.append(sa.select(events.c.contact_id).where(*crossed))
+        else:
+            born = contacts.c.created_at
+            ranges.append(sa.select(contacts.c.contact_id).where(born > after, born <= until))
     found = sa.union_all(*ranges).subquery("f")
-    return render(sa.select(found.c.contact_id, sa.false()).distinct())
+    return render(sa.select(found.c.contact_id, sa.false()).distinct()).sql
 
 
 def _date_flips(rule: AttributeRule) -> Statement:
