@@ -170,6 +170,7 @@ class FakeShop:
         self.bulk_polls = 1
         self.bulk_outcome: Record = {"status": "COMPLETED", "errorCode": None}
         self.is_grouped = True
+        self.ensure_ascii = False
         self.files: dict[str, bytes] = {}
         self.counts: dict[str, tuple[int, int]] = {}
         self.polls: dict[str, int] = {}
@@ -340,15 +341,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)
-        headers.setdefault("Content-Type", "application/json")
-        headers["Content-Length"] = str(len(body))
+        headers.setdefault("Content_Type", "application/json")
+        headers["Content_Length"] = str(len(body))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.body = body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.shop.headers.append(dict(self.headers))
         if any(fault(self) for fault in list(self.shop.faults)):
             return
@@ -361,7 +362,7 @@ class Handler(BaseHTTPRequestHandler):
         query, variables = body["query"], body.get("variables") or {}
         data = self.shop.answer(query, variables)
         self.shop.requests.append((next(iter(data)), variables))
-        self.send(200, json.dumps({"data": data}, ensure_ascii=False).encode())
+        self.send(200, json.dumps({"data": data}, ensure_ascii=self.shop.ensure_ascii).encode())
 
     def do_GET(self) -> None:
         self.shop.headers.append(dict(self.headers))

@@ -60,7 +60,7 @@ begun as (
         known.kind <> 'incremental' as is_baseline,
         %(window_start)s,
         %(window_end)s,
-        'running',
+        'running' as status,
         %(started_at)s
     from known
     cross join unnest(%(streams)s::text[]) with ordinality as family (stream, place)

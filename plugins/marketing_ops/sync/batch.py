@@ -146,9 +146,11 @@ class Batch:
             try:
                 record = loads(line)
             except orjson.JSONDecodeError:
+                self.roots += 1
                 self._reject(self.root, None, "is not valid JSON or not valid UTF-8", line)
                 continue
             if type(record) is not dict:
+                self.roots += 1
                 self._reject(self.root, None, "is not an object", line)
             elif "__parentId" in record:
                 add_child(record, b"\\" in line)
