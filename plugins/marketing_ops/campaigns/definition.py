@@ -326,11 +326,6 @@ class Campaign(_Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Campaign:
-        seen: set[str] = set()
-        for step in self.walk():
-            if step.id in seen:
-                raise ValueError(f"step id `{step.id}` is used twice: each step needs its own")
-            seen.add(step.id)
         if "goal" in self.exit and self.goal is None:
             raise ValueError("`exit: [goal]` needs a `goal`")
         return self

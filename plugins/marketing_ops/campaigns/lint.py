@@ -47,10 +47,16 @@ class _Check:
             self._unknown(("brand",), "brand", self.campaign.brand, brands, "settings.yaml")
         self._entry()
         self._events()
+        seen: set[str] = set()
         for location, step in _located(self.campaign.steps, ("steps",)):
+            if step.id in seen:
+                why = f"step id `{step.id}` is used twice: each step needs its own"
+                self._add((*location, "id"), why)
+            seen.add(step.id)
             self._step(location, step)
-        self._reachable()
-        self._tests()
+        if not self.found:
+            self._reachable()
+            self._tests()
         return self.found
 
     def _entry(self) -> None:
