@@ -3,13 +3,14 @@
 -- writes: mkt_core.consents, mkt_core.events, mkt_engage.suppressions, mkt_ops.dirty_days
 -- rerun: changes nothing
 --
--- A row only where the source says something else than it said before. `none` is silence: it denies
--- what was granted or pending, and is nothing otherwise. An event only where the person's consent
--- really turned: their latest word of any source was another.
+-- A row only where the source says something else than it said before, or grants again, dated by
+-- itself, after another source's refusal. `none` is silence: it denies what was granted or pending,
+-- and is nothing otherwise. An event only where the contact's consent turned.
 
 with incoming as materialized (
     select
         records.*,
+        coalesce(records.changed_at, records.updated_at) as observed_at,
         %(brands)s::jsonb ->> records.account as brand,
         known.profile_id,
         known.contact_id
@@ -30,12 +31,12 @@ compared as (
         case incoming.status when 'none' then 'denied' else incoming.status end as new_status,
         -- A source's newer word is never dated before its older one.
         case
-            when before.changed_at is null or incoming.changed_at > before.changed_at
-                then incoming.changed_at
+            when before.changed_at is null or incoming.observed_at > before.changed_at
+                then incoming.observed_at
             else greatest(incoming.updated_at, before.changed_at + interval '1 microsecond')
         end as said_at,
-        latest.status as latest_status,
-        latest.changed_at as latest_at
+        held.status as held_status,
+        held.changed_at as held_at
     from incoming
     left join lateral (
         select
@@ -51,24 +52,20 @@ compared as (
         order by consents.changed_at desc
         limit 1
     ) as before on true
-    left join lateral (
-        select
-            consents.status,
-            consents.changed_at
-        from mkt_core.consents
-        where
-            consents.profile_id = incoming.profile_id
-            and consents.brand = incoming.brand
-            and consents.channel = incoming.channel
-            and consents.topic = incoming.topic
-        order by
-            consents.changed_at desc,
-            array_position('{denied,pending,granted}'::text[], consents.status)
-        limit 1
-    ) as latest on true
+    left join mkt_core.consent_now as held
+        on
+            incoming.contact_id = held.contact_id
+            and incoming.brand = held.brand
+            and incoming.channel = held.channel
+            and incoming.topic = held.topic
     where
         (incoming.status <> 'none' and incoming.status is distinct from before.status)
         or (incoming.status = 'none' and before.status in ('granted', 'pending'))
+        or (
+            incoming.status = 'granted'
+            and held.status <> 'granted'
+            and incoming.changed_at > greatest(held.changed_at, before.changed_at)
+        )
 ),
 
 stored as (
@@ -99,11 +96,11 @@ turned as (
     from compared
     where
         new_status in ('granted', 'denied')
-        and new_status is distinct from latest_status
+        and new_status is distinct from held_status
         and (
-            latest_at is null
-            or said_at > latest_at
-            or (said_at = latest_at and new_status = 'denied')
+            held_at is null
+            or said_at > held_at
+            or (said_at = held_at and new_status = 'denied')
         )
         and said_at >= '1970-01-01T00:00Z'
         and said_at < '2100-01-01T00:00Z'

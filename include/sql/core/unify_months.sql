@@ -16,7 +16,7 @@ with moments as (
     select updated_at from mkt_staging.carts
     where sync_run_id = any(%(runs)s::bigint[])
     union all
-    select changed_at from mkt_staging.consents
+    select coalesce(changed_at, updated_at) from mkt_staging.consents
     where sync_run_id = any(%(runs)s::bigint[])
     union all
     select updated_at from mkt_staging.consents

@@ -44,12 +44,7 @@ select
         else 'denied'
     end as status,
     'consent'::text as legal_basis,
-    coalesce(
-        customers.email_consent_updated_at,
-        customers.updated_at,
-        customers.source_updated_at,
-        customers.loaded_at
-    ) as changed_at,
+    customers.email_consent_updated_at as changed_at,
     coalesce(customers.source_updated_at, customers.updated_at, customers.loaded_at) as updated_at,
     customers.sync_run_id
 from mkt_raw.shopify__customers as customers
