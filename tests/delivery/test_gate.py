@@ -162,13 +162,15 @@ def test_stop_switch_of_a_misspelt_brand_is_refused(ledger: Any, db: Warehouse) 
         switch.stop_sends(db, "jorney", "ann")
 
 
-def test_stop_switch_is_heard_between_chunks(
+@pytest.mark.parametrize("how", ["all", "journey", "pause"])
+def test_stop_and_pause_are_heard_between_chunks(
     ledger: Any,
     db: Warehouse,
     accounts: Any,
     mailbox: Any,
     warehouse_uri: str,
     monkeypatch: pytest.MonkeyPatch,
+    how: str,
 ) -> None:
     """Thrown while the first chunk is sent, it lets that chunk finish and no other begin."""
     import psycopg
@@ -179,7 +181,10 @@ def test_stop_switch_is_heard_between_chunks(
     def stop_then_take(*values: Any) -> None:
         if mailbox.store.count() == 3:
             with psycopg.connect(warehouse_uri, autocommit=True) as other:
-                switch.stop_sends(other, "all", "ann")
+                if how == "pause":
+                    other.execute("update mkt_engage.campaigns set state = 'paused'")
+                else:
+                    switch.stop_sends(other, how, "ann")
         received(*values)
 
     monkeypatch.setattr(mailbox._server, "_received", stop_then_take)
@@ -188,8 +193,8 @@ def test_stop_switch_is_heard_between_chunks(
         ACCOUNT, host="127.0.0.1", port=mailbox.start(0), extra={"timeout": 5}
     )
     assert deliver(db, ACCOUNT, resolve=accounts).accepted == runner.CHUNK
-    states = [ledger.state(send_id)[0] for send_id in ids]
-    assert states.count("claimed") == 5
+    states = [ledger.state(send_id) for send_id in ids]
+    assert states.count(("claimed", None)) == 5
 
 
 def test_slow_server_does_not_delay_the_stop_switch(
