@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +20,7 @@ def prepare() -> Path:
     if "airflow" in sys.modules:
         raise RuntimeError("airflow was imported before tests.airflow_env.prepare() was called")
     home = Path(tempfile.mkdtemp(prefix="marketing_ops_airflow_"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ.update(
         {
             "MARKETING_OPS_TEST_AIRFLOW_HOME": str(home),
