@@ -310,6 +310,8 @@ class Person:
             "locale": "en",
             "time_zone": attributes["timezone"],
         }
+        if self.given.get("country_code", "US") != "US":
+            derived |= dict.fromkeys(("phone", "address1", "city", "zip"))
         plain = [tag for tag in self.tags if ":" not in tag]
         tags = [f"{name}:{value}" for name, value in attributes.items()]
         return {**derived, **self.given, "tags": sorted([*tags, *plain, "derived"])}

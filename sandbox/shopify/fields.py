@@ -383,13 +383,16 @@ TEXT["LineItem", "quantity"] = lambda line: str(line[3])
 TEXT["LineItem", "currentQuantity"] = lambda line: "0" if line[6] else str(line[3])
 
 
-def _same_product(line: Line) -> tuple[Run, int]:
-    return line.parent.run, line.product
+def _same_line(line: Line) -> tuple[Run, Any]:
+    return line[0].run, line[2:]
 
 
-for _field in ("title", "name", "sku", "vendor", "variantTitle", "variant", "product"):
-    SHARED["LineItem", _field] = _same_product
-    SHARED["AbandonedCheckoutLineItem", _field] = _same_product
+# What a line says depends on product, quantity and amounts alone, and four lines in five say what
+# another one has said.
+for _kind in ("LineItem", "AbandonedCheckoutLineItem"):
+    for _owner, _field in list(PLAIN):
+        if _owner == _kind and _field != "id":
+            SHARED[_kind, _field] = _same_line
 
 # -- checkouts ------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ from graphql.execution.values import get_argument_values
 from sandbox.shopify.fields import ASKED, PLAIN, SAME, SHARED, TEXT
 from sandbox.shopify.world import Run
 
+MAX_SHARED = 200_000
 FIXED_KINDS = {"Media": "MediaImage", "Event": "BasicEvent", "DiscountCode": "DiscountCodeBasic"}
 
 
@@ -283,6 +284,8 @@ def _shared(way: Way, sharing: Callable[[Any], tuple[Run, Any]]) -> Way:
         texts = run.texts[slot]
         found: str | None = texts.get(key)
         if found is None:
+            if len(texts) >= MAX_SHARED:
+                texts.clear()
             found = texts[key] = write(value, run)
         return found
 
