@@ -175,6 +175,8 @@ class _Job:
         self.warehouse, self.plan, self.window, self.report = warehouse, plan, window, report
         self.account, self.stream = plan.source.source, plan.stream
         self.started_at = clock.now()
+        # The second that runs now is included; what comes late in it, the overlap brings.
+        self.until = self.started_at.replace(microsecond=0) + timedelta(seconds=1)
         self.kind: str = ""
         self.cursor_at: datetime | None = None
         self.state: dict[str, Any] = {}
@@ -233,9 +235,9 @@ class _Job:
             is_bulk = self.stream.has_bulk and is_long and not self.stream.filter_margin
             return ReadRequest(self.window.start, self.window.end, is_bulk=is_bulk)
         if self.kind == "incremental":
-            return ReadRequest(self.cursor_at, self.started_at)
+            return ReadRequest(self.cursor_at, self.until)
         return ReadRequest(
-            None, self.started_at, self.stream.has_bulk, is_full=True, resume=self.state or None
+            None, self.until, self.stream.has_bulk, is_full=True, resume=self.state or None
         )
 
     def _policy(self) -> Policy:
@@ -244,7 +246,7 @@ class _Job:
         return Policy(
             moves_cursor=self.kind != "backfill",
             keeps_state=is_initial,
-            until=self.started_at,
+            until=self.until,
             cursor_each_batch=self.kind == "incremental" and is_ordered,
             floor=EPOCH if is_initial else None,
             state=self.state,
