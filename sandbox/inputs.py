@@ -210,25 +210,12 @@ class Journey:
         import numpy
         import pyarrow.parquet as parquet
 
-        names = [
-            "household_id",
-            "basket_id",
-            "product_id",
-            "quantity",
-            "sales_value",
-            "retail_disc",
-            "coupon_disc",
-            "coupon_match_disc",
-            "transaction_timestamp",
-        ]
         file = parquet.ParquetFile(self.folder / "transactions.parquet")
         rest: dict[str, Any] | None = None
         since = self._since(file)
-        for batch in file.iter_batches(100_000, columns=names):
-            columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in names}
-            columns["transaction_timestamp"] = (
-                columns["transaction_timestamp"].astype("datetime64[s]").astype("int64")
-            )
+        for batch in file.iter_batches(100_000, columns=[*COLUMNS]):
+            columns = {name: _numbers(batch.column(name)) for name in COLUMNS}
+            columns["transaction_timestamp"] = columns["transaction_timestamp"] // 10**9
             if self.households:
                 households = numpy.unique(columns["household_id"])
                 chosen = [one for one in households.tolist() if self._is_wanted(one)]
@@ -254,10 +241,18 @@ class Journey:
     def _since(self, file: Any) -> int:
         if self.days and not self._first_wanted:
             *_, last = file.iter_batches(100_000, columns=["transaction_timestamp"])
-            newest = last.column(0).to_numpy(zero_copy_only=False).max()
-            self._first_wanted = int(newest.astype("datetime64[s]").astype("int64"))
+            self._first_wanted = int(_numbers(last.column(0)).max()) // 10**9
             self._first_wanted -= self.days * DAY
         return self._first_wanted
+
+
+def _numbers(column: Any) -> Any:
+    """A column without nulls as a numpy array; `to_numpy` would import pandas for it."""
+    import numpy
+
+    kind = "<f8" if str(column.type) == "double" else "<i8"
+    values = numpy.frombuffer(column.buffers()[1], kind)
+    return values[column.offset : column.offset + len(column)]
 
 
 def _money(columns: dict[str, Any]) -> dict[str, Any]:
