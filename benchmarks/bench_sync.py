@@ -96,9 +96,19 @@ def _line(row: Any, number: int, titles: dict[str, str]) -> bytes:
         '"gid://shopify/Product/%s"},"originalUnitPriceSet":{"shopMoney":{"amount":"%.2f"}},'
         '"discountedTotalSet":{"shopMoney":{"amount":"%.2f"}},"totalDiscountSet":{"shopMoney":'
         '{"amount":"%.2f"}},"__parentId":"gid://shopify/Order/%s"}\n'
-        % (number, row.product_id, title, quantity, quantity, row.product_id, row.product_id,
-           (row.sales_value + row.retail_disc) / max(quantity, 1), row.sales_value,
-           row.retail_disc, row.basket_id)  # fmt: skip
+        % (
+            number,
+            row.product_id,
+            title,
+            quantity,
+            quantity,
+            row.product_id,
+            row.product_id,
+            (row.sales_value + row.retail_disc) / max(quantity, 1),
+            row.sales_value,
+            row.retail_disc,
+            row.basket_id,
+        )  # fmt: skip
     ).encode()
 
 
@@ -125,7 +135,10 @@ class Static(BaseHTTPRequestHandler):
             url = f"http://{self.headers['Host']}/bulk-1.jsonl"
             found |= {"status": "COMPLETED", "errorCode": None, "url": url, "partialDataUrl": None}
             found |= {"objectCount": str(lines + orders), "rootObjectCount": str(orders)}
-            found |= {"fileSize": str(self.file.stat().st_size), "createdAt": "2026-01-01T00:00:00Z"}
+            found |= {
+                "fileSize": str(self.file.stat().st_size),
+                "createdAt": "2026-01-01T00:00:00Z",
+            }
             data = {"bulkOperation": found}
         body = json.dumps({"data": data}).encode()
         self.send_response(200)
@@ -218,7 +231,9 @@ def role_copy(uri: str, path: str) -> None:
     """The lines as finished COPY text into a logged table with the same key."""
     with psycopg.connect(uri, autocommit=True) as link:
         link.execute("drop table if exists copy_limit")
-        link.execute("create table copy_limit (like mkt_raw.shopify__order_lines including defaults)")
+        link.execute(
+            "create table copy_limit (like mkt_raw.shopify__order_lines including defaults)"
+        )
         link.execute("alter table copy_limit add primary key (account, id)")
         started = time.perf_counter()
         with link.cursor() as cursor, Path(path).open("rb") as file:
@@ -322,12 +337,27 @@ def static_rounds(folder: Path, uri: str, wanted: int | None, rounds: int) -> li
     above = max(one["megabytes"] for one in ours) - empty
     copy_rate, fetch_rate = lines / _median(copies), lines / _median(fetches)
     return [
-        figure("order_lines_per_second", "rows/s", rate, copy_rate, "COPY limit", GOAL_ROWS,
-               rate >= GOAL_ROWS),  # fmt: skip
-        figure("order_lines_per_second_to_fetch", "rows/s", rate, fetch_rate, "fetch only", None,
-               True),  # fmt: skip
-        figure("peak_memory_above_empty_task", "MB", above, empty, "empty task process",
-               GOAL_MEGABYTES, above <= GOAL_MEGABYTES),  # fmt: skip
+        figure(
+            "order_lines_per_second",
+            "rows/s",
+            rate,
+            copy_rate,
+            "COPY limit",
+            GOAL_ROWS,
+            rate >= GOAL_ROWS,
+        ),  # fmt: skip
+        figure(
+            "order_lines_per_second_to_fetch", "rows/s", rate, fetch_rate, "fetch only", None, True
+        ),  # fmt: skip
+        figure(
+            "peak_memory_above_empty_task",
+            "MB",
+            above,
+            empty,
+            "empty task process",
+            GOAL_MEGABYTES,
+            above <= GOAL_MEGABYTES,
+        ),  # fmt: skip
     ]
 
 
@@ -371,8 +401,15 @@ def sandbox_round(folder: Path, uri: str) -> list[dict[str, Any]]:
     rate = found["lines"] / found["seconds"]
     print(found, file=sys.stderr)
     return [
-        figure("order_lines_per_second_from_sandbox", "rows/s", rate, GOAL_ROWS, "goal", GOAL_ROWS,
-               rate >= GOAL_ROWS)  # fmt: skip
+        figure(
+            "order_lines_per_second_from_sandbox",
+            "rows/s",
+            rate,
+            GOAL_ROWS,
+            "goal",
+            GOAL_ROWS,
+            rate >= GOAL_ROWS,
+        )  # fmt: skip
     ]
 
 

@@ -58,7 +58,11 @@ def rows(db: Warehouse) -> Callable[..., list[dict[str, Any]]]:
                 wanted, sql.Identifier("mkt_raw", f"shopify__{table}")
             )
             return [
-                {key: value for key, value in row.items() if key not in ("loaded_at", "sync_run_id")}
+                {
+                    key: value
+                    for key, value in row.items()
+                    if key not in ("loaded_at", "sync_run_id")
+                }
                 for row in cursor.execute(query).fetchall()
             ]
 

@@ -369,7 +369,9 @@ class Handler(BaseHTTPRequestHandler):
         self.shop.ranges.append(self.headers.get("Range", ""))
         if any(fault(self) for fault in list(self.shop.faults)):
             return
-        number = "gid://shopify/BulkOperation/" + self.path.rpartition("/")[2].removesuffix(".jsonl")
+        number = "gid://shopify/BulkOperation/" + self.path.rpartition("/")[2].removesuffix(
+            ".jsonl"
+        )
         text = self.shop.files[number]
         span = re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if span:

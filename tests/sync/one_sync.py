@@ -1,6 +1,6 @@
 """Runs one sync in a process of its own, in small batches, so that a test can kill it anywhere.
 
-    python -m tests.sync.one_sync WAREHOUSE_URI SHOP_URL TOKEN ACCOUNT STREAM
+python -m tests.sync.one_sync WAREHOUSE_URI SHOP_URL TOKEN ACCOUNT STREAM
 """
 
 from __future__ import annotations

@@ -174,7 +174,9 @@ def test_full_disk_is_retryable_and_leaves_nothing(
     assert sync("customers").counts["customers"]["inserted"] == 3
 
 
-def test_unbalanced_books_fail_the_run(sync: Sync, shop: FakeShop, db: Warehouse, rows: Rows) -> None:
+def test_unbalanced_books_fail_the_run(
+    sync: Sync, shop: FakeShop, db: Warehouse, rows: Rows
+) -> None:
     """A row that Postgres silently drops is noticed: nothing of the batch is stored."""
     shop.records["customers"] = [customer(n, NOON - DAY) for n in range(3)]
     db.execute(
@@ -502,7 +504,9 @@ def test_too_large_record_is_put_aside(
 
 def test_too_many_rejects_fail_and_are_kept(sync: Sync, shop: FakeShop, db: Warehouse) -> None:
     """Beyond max_reject_ratio the vendor changed something: no cursor, the rejects are there."""
-    shop.bulk_text = raw(*[customer(n, NOON - DAY) for n in range(100)], *[b"x%d" % n for n in range(9)])
+    shop.bulk_text = raw(
+        *[customer(n, NOON - DAY) for n in range(100)], *[b"x%d" % n for n in range(9)]
+    )
     with pytest.raises(FatalError, match="9 of 109 records of customers are unusable"):
         sync("customers")
     assert db.execute("select count(*) from mkt_ops.rejected_records").fetchone() == (9,)

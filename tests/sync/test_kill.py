@@ -144,9 +144,7 @@ def test_killed_sync_of_the_sandbox_equals_its_truth(
     db: Warehouse, warehouse_uri: str, sandbox_at: SandboxServer
 ) -> None:
     """All orders of the sandbox, killed on the way, row for row what the shop holds."""
-    killer = Killer(
-        warehouse_uri, sandbox_at.shop_url, sandbox_at.token, sandbox_at.clock_file
-    )
+    killer = Killer(warehouse_uri, sandbox_at.shop_url, sandbox_at.token, sandbox_at.clock_file)
     for number in range(4):
         killer.killed("shop_journey", "orders", 0.2 + 1.3 * share(f"sandbox{number}"))
     killer.whole("shop_journey", "orders")

@@ -171,9 +171,7 @@ def test_full_refresh_finds_what_is_gone(sync: Sync, shop: FakeShop, rows: Rows)
     assert [row["is_deleted"] for row in rows("order_lines")] == [True, False]
 
 
-def test_children_may_stand_anywhere_in_the_file(
-    sync: Sync, shop: FakeShop, rows: Rows
-) -> None:
+def test_children_may_stand_anywhere_in_the_file(sync: Sync, shop: FakeShop, rows: Rows) -> None:
     """Lines before and far behind their order get their order's time."""
     shop.is_grouped = False
     at = NOON - timedelta(days=1)
@@ -187,9 +185,7 @@ def test_incremental_customers_stop_at_the_cursor(
     sync: Sync, shop: FakeShop, frozen_clock: FrozenClock
 ) -> None:
     """The vendor's filter matches whole days; newest first, an hour's run reads one page."""
-    shop.records["customers"] = [
-        customer(n, NOON - timedelta(minutes=n)) for n in range(1, 600)
-    ]
+    shop.records["customers"] = [customer(n, NOON - timedelta(minutes=n)) for n in range(1, 600)]
     sync("customers")
     before = len(shop.requests)
     frozen_clock.move(NOON + timedelta(hours=1))

@@ -87,7 +87,10 @@ def read(shop: ShopifyClient, stream: Stream, request: ReadRequest) -> Iterator[
             after, in_sequence, before = None, 0, restart
             restart = _restart(stream, nodes)
             if restart == before:
-                raise _endless(shop, stream)
+                raise FatalError(
+                    f"more than {_LONGEST_SEQUENCE} {stream.name} changed in one moment that"
+                    f" `{shop.name}` can tell apart: run a full refresh, which reads one file"
+                )
         for node in nodes:
             _complete(shop, stream, node)
         yield Page(
