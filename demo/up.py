@@ -32,6 +32,10 @@ _RUNS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+_QUIET_SECONDS = 10.0
+"""Where a line cannot be overwritten, progress is printed this rarely."""
+
+
 class Terminal:
     """Progress for a person: one line a chapter with the seconds since the start."""
 
@@ -39,6 +43,7 @@ class Terminal:
         self._began = time.monotonic()
         self._is_terminal = sys.stdout.isatty()
         self._has_open_line = False
+        self._spoke = self._began
 
     def line(self, text: str) -> None:
         """Print a chapter's line."""
@@ -52,7 +57,8 @@ class Terminal:
         if self._is_terminal:
             print(f"\r[{time.monotonic() - self._began:4.0f} s] {text}", end="", flush=True)
             self._has_open_line = True
-        elif " 00:00 " in text or " 12:00 " in text:
+        elif time.monotonic() - self._spoke > _QUIET_SECONDS:
+            self._spoke = time.monotonic()
             self.line(text)
 
 
@@ -101,6 +107,10 @@ def _start_services(known: Layout, environment: dict[str, str], terminal: Termin
     terminal.line("starting the sandbox (the first time it derives a year of shop data)")
     _wait_for(known.url("sandbox", "/_sandbox/state"), "sandbox", 240)
     _wait_for(known.url("receiver", "/healthz"), "receiver", 60)
+    # An hour is lived in a tenth of a second: the shop is on the plan with the largest bucket.
+    plan = {"bucket": 20000.0, "restore_rate": 2000.0}
+    url = known.url("sandbox", "/_sandbox/shopify/settings")
+    requests.post(url, json=plan, timeout=30).raise_for_status()
 
 
 def _wait_for(url: str, name: str, seconds: float) -> None:

@@ -55,3 +55,12 @@ def test_partitions_are_made_once(db: Warehouse) -> None:
     span = (date(2026, 1, 31), date(2026, 3, 1))
     assert warehouse.ensure_partitions(db, "mkt_core.events", *span) == 3
     assert warehouse.ensure_partitions(db, "mkt_core.events", *span) == 0
+
+
+def test_data_errors_do_not_quote_the_value(db: Warehouse) -> None:
+    """Postgres quotes a value that does not fit; our sentence does not, nor does its cause."""
+    with pytest.raises(FatalError) as caught, warehouse.translated_errors():
+        db.execute("select %s::text::integer", ("ana@example.com",))
+    assert "22P02" in str(caught.value)
+    assert "ana@" not in str(caught.value)
+    assert caught.value.__suppress_context__

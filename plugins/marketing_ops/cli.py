@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         switch.add_argument("--brand", default="all", help="one brand only (default: all)")
         switch.add_argument("--reason", default="", help="kept in the audit log")
     command("unknown-sends", _unknown, "List the sends whose outcome is unknown.")
+    settling = command("settle-send", _settle, "Record what a server's log proves about a send.")
+    settling.add_argument("send_id", type=int)
+    settling.add_argument("outcome", choices=["accepted", "rejected"])
+    explaining = command("explain", _explain, "Say why each thing happened to a contact.")
+    explaining.add_argument("kind", choices=["contact"])
+    explaining.add_argument("contact_id", type=int)
     receiving = command("receive", _receive, "Serve unsubscribe, open and click links.")
     receiving.add_argument("--host", default="127.0.0.1")
     receiving.add_argument("--port", type=int, default=8090)
@@ -150,6 +156,25 @@ def _unknown(_options: argparse.Namespace) -> int:
 
     with warehouse.connect(application="marketing-ops unknown-sends") as connection:
         print(unknowns.render(unknowns.list_unknown(connection)))
+    return 0
+
+
+def _settle(options: argparse.Namespace) -> int:
+    from marketing_ops.delivery import unknowns
+
+    with warehouse.connect(application="marketing-ops settle-send") as connection:
+        unknowns.settle(connection, options.send_id, options.outcome, getpass.getuser())
+    print(f"send {options.send_id} is {options.outcome} now")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from marketing_ops.campaigns import explain
+
+    with warehouse.connect(application="marketing-ops explain") as connection:
+        warehouse.check_version(connection)
+        lines = explain.contact(connection, options.contact_id)
+    print("\n".join(lines) or f"contact {options.contact_id} never entered a campaign")
     return 0
 
 

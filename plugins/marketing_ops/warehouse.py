@@ -77,18 +77,27 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        state = error.sqlstate or "08006"
-        if state == "53100":
-            message = "Postgres is out of disk space (53100): nothing of this step was stored. Free"
-            raise RetryableError(f"{message} space, then clear the task") from error
-        if state.startswith(_RETRYABLE_STATES):
-            raise RetryableError(f"Postgres is busy or went away ({state})") from error
-        if state in ("42P01", "3F000", "42703"):
-            raise FatalError(
-                f"the warehouse lacks a table or column ({state}): run `marketing-ops migrate`"
-            ) from error
-        # The primary message names tables and constraints; DETAIL would quote the row.
-        raise FatalError(f"Postgres error {state}: {error.diag.message_primary or ''}") from error
+        # `from None`: the original's text quotes rows (DETAIL) and parameters.
+        raise _translated(error) from None
+
+
+def _translated(error: psycopg.Error) -> RetryableError | FatalError:
+    state = error.sqlstate or "08006"
+    if state == "53100":
+        return RetryableError(
+            "Postgres is out of disk space (53100): nothing of this step was stored. Free space,"
+            " then clear the task"
+        )
+    if state.startswith(_RETRYABLE_STATES):
+        return RetryableError(f"Postgres is busy or went away ({state}): try again in a minute")
+    if state in ("42P01", "3F000", "42703"):
+        return FatalError(
+            f"the warehouse lacks a table or column ({state}): run `marketing-ops migrate`"
+        )
+    if state.startswith("22"):
+        # Data errors quote the value itself in their first line.
+        return FatalError(f"a value does not fit its column's type (Postgres error {state})")
+    return FatalError(f"Postgres error {state}: {error.diag.message_primary or ''}")
 
 
 @dataclass(frozen=True)
