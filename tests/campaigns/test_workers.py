@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -65,14 +66,14 @@ def story(world: World, shards: int = 4) -> None:
                 world.event(number, "subscribed", T0 + hour * HOUR, batch=batch)
 
 
-def hours(world: World) -> list[object]:
+def hours(world: World) -> list[tuple[Any, ...]]:
     """Tick through the story alone; the ledger."""
     for hour in range(1, 12):
         world.tick(T0 + hour * HOUR)
     return list(world.ledger())
 
 
-def workers(world: World, uri: str, count: int) -> list[object]:
+def workers(world: World, uri: str, count: int) -> list[tuple[Any, ...]]:
     """Tick through the story with `count` workers at once; the ledger."""
     for hour in range(1, 12):
         at = T0 + hour * HOUR
@@ -93,8 +94,12 @@ def work(uri: str, at: datetime, together: threading.Barrier) -> None:
         runner.tick(own, at)
 
 
-def test_same_ledger_with_1_2_and_4_workers(world: World, warehouse_uri: str) -> None:
+@pytest.mark.parametrize("most_together", [-1, 5_000])
+def test_same_ledger_with_1_2_and_4_workers(
+    world: World, warehouse_uri: str, monkeypatch: pytest.MonkeyPatch, most_together: int
+) -> None:
     """Caps, splits and entries do not depend on how many work, nor on the number of groups."""
+    monkeypatch.setattr(runner, "MOST_TOGETHER", most_together)
     story(world)
     expected = hours(world)
     assert len([row for row in expected if row[0] == "send"]) > 100
@@ -126,6 +131,8 @@ import psycopg
 from marketing_ops.campaigns import runner
 
 at, uri, limit = datetime.fromisoformat(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+if limit % 2:
+    runner.MOST_TOGETHER = -1
 
 
 class Fragile(psycopg.Connection):
@@ -158,7 +165,7 @@ def test_killed_between_any_statements_and_repeated_is_the_same(
     for hour in range(1, 12):
         at = T0 + hour * HOUR
         world.set_clock(at)
-        for limit in (9 + 7 * hour, 25 + 11 * hour):
+        for limit in (9 + 2 * hour, 25 + 11 * hour):
             run = subprocess.run(
                 [sys.executable, str(script), at.isoformat(), warehouse_uri, str(limit)],
                 env=os.environ | {"PYTHONPATH": str(Path(runner.__file__).parents[2])},
@@ -212,8 +219,8 @@ def test_idle_tick_is_cheap(world: World) -> None:
     world.tick(T0 + HOUR)
     statements: list[object] = []
 
-    class Counting(psycopg.Cursor):  # type: ignore[type-arg]
-        def execute(self, query, *args, **kwargs):  # type: ignore[no-untyped-def]
+    class Counting(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             statements.append(query)
             return super().execute(query, *args, **kwargs)
 

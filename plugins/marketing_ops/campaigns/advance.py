@@ -13,8 +13,9 @@ from marketing_ops.campaigns.entries import Facts, json
 from marketing_ops.settings import settings
 from marketing_ops.warehouse import Warehouse
 
-MOST_ROUNDS = 20
-"""Whoever still moves after so many rounds goes on in the next tick."""
+MOST_ROUNDS = 40
+"""Whoever still moves after so many rounds goes on in the next tick. A round is the instant steps,
+the claims, or the computing of local times."""
 
 
 class Advance:
@@ -32,18 +33,17 @@ class Advance:
 
     def run(self) -> None:
         """Move everybody in `tick_work` as far as this instant allows, and write it back."""
-        if self.book.has_until:
-            self._until()
         for _ in range(MOST_ROUNDS):
             census = self._census()
-            if any(kind != "send" for kind, *_ in census):
+            kinds = {row[0] for row in census}
+            if "until" in kinds:
+                self._until()
+            elif kinds - {"send"}:
                 self._move(census)
             elif census:
                 self._claim()
             else:
                 break
-            if self.book.has_until:
-                self._until()
         written = sqlfile.execute(self.warehouse, "engage/tick_write_back", {"at": self.facts.at})
         self.counts["moved"] += written.rowcount
 

@@ -59,7 +59,6 @@ class Book:
         loaded = versions.load(warehouse)
         self.versions = {(version.campaign_id, version.version): version for version in loaded}
         self.types = sorted({name for version in loaded for name in version.event_types})
-        self.has_until = any(version.has_until for version in loaded)
         self.watches = orjson.dumps(
             [row for version in loaded for row in _watches(version)]
         ).decode()

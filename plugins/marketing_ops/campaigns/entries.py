@@ -167,15 +167,18 @@ def _keep_audience(
     warehouse.execute(rules.into("engage/tick_audience", audience).encode(), params)
 
 
-def enrol(warehouse: Warehouse, found: list[Version], facts: Facts) -> int:
-    """Take the candidates, each contact's earliest first; returns how many entered.
+def enrol(warehouse: Warehouse, found: list[Version], facts: Facts) -> tuple[int, set[int]]:
+    """Take the candidates, each contact's earliest first.
+
+    Returns:
+        How many entered, and the campaigns whose guard on entries tripped.
 
     One contact's second candidate is judged after its first has entered, so that cool-down and
     re-entry give the same answer as if each had come alone.
     """
     by_id = {version.campaign_id: version for version in found}
     judges = [reentry(number, version.campaign) for number, version in by_id.items()]
-    entered = 0
+    entered, tripped = 0, set()
     for _ in range(MOST_ROUNDS):
         rows = sqlfile.execute(
             warehouse, "engage/tick_take_candidates", {"rules": json(judges)}
@@ -183,8 +186,9 @@ def enrol(warehouse: Warehouse, found: list[Version], facts: Facts) -> int:
         if not rows:
             break
         for campaign_id, taken, _judged in rows:
-            if taken:
-                _guard(warehouse, by_id[campaign_id], int(taken), facts)
+            if taken and _is_too_much(warehouse, by_id[campaign_id], int(taken), facts):
+                _trip(warehouse, by_id[campaign_id], int(taken), facts)
+                tripped.add(int(campaign_id))
         params = {
             "rules": json(judges),
             "at": facts.at,
@@ -192,25 +196,29 @@ def enrol(warehouse: Warehouse, found: list[Version], facts: Facts) -> int:
             "seq": 1,
         }
         entered += sqlfile.execute(warehouse, "engage/tick_enrol", params).rowcount
-    return entered
+    return entered, tripped
 
 
-def _guard(warehouse: Warehouse, version: Version, coming: int, facts: Facts) -> None:
-    """Stop a campaign's entries when more would come than `guards.max_entries` allows.
-
-    Nobody of this tick's group enters then, those who did before go on, and the people held back
-    are known by the campaign's marks, which stay where they are until `resume`.
-    """
+def _is_too_much(warehouse: Warehouse, version: Version, coming: int, facts: Facts) -> bool:
     limit = version.campaign.guards.max_entries
     if limit is None:
-        return
+        return False
     row = warehouse.execute(
         "select count(*) from mkt_engage.enrolments where campaign_id = %s and entered_at > %s",
         (version.campaign_id, facts.at - limit.per),
     ).fetchone()
     assert row is not None
-    if int(row[0]) + coming <= limit.count:
-        return
+    return int(row[0]) + coming > limit.count
+
+
+def _trip(warehouse: Warehouse, version: Version, coming: int, facts: Facts) -> None:
+    """Stop a campaign's entries, since more would come than `guards.max_entries` allows.
+
+    Nobody of these shards enters then, those who did before go on, and the people held back
+    are known by the campaign's marks, which stay where they are until `resume`.
+    """
+    limit = version.campaign.guards.max_entries
+    assert limit is not None
     name = version.campaign.campaign
     warehouse.execute("delete from tick_candidates where campaign_id = %s", (version.campaign_id,))
     warehouse.execute(

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from marketing_ops import sqlfile
@@ -29,14 +30,19 @@ from marketing_ops.warehouse import (
     ensure_partitions,
     last_batch,
     translated_errors,
-    try_lock,
 )
 
 _log = logging.getLogger(__name__)
 
 SHARDS = 64
 LOCK = "campaign tick"
+MOST_TOGETHER = 5_000
+"""With no more due than this, all free groups are one transaction; with more, each is its own, so
+that several workers share them and no lock is held for long."""
+
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_MOST_DELETED = 100 * 8192
+_MANY = 2_000
 _prepared: WeakKeyDictionary[Warehouse, set[date]] = WeakKeyDictionary()
 
 
@@ -84,36 +90,68 @@ def tick(
         FatalError: the warehouse is not migrated.
     """
     with translated_errors():
-        batch = last_batch(warehouse)
         row = warehouse.execute("select max(tick_at) from mkt_ops.ticks").fetchone()
-        at = max(at, row[0]) if row and row[0] else at
-        book = Book(warehouse)
-        _prepare(warehouse, at)
-        row = warehouse.execute(
-            "insert into mkt_ops.ticks (tick_at, batch, definitions_hash) values (%s, %s, %s)"
-            " returning tick_id",
-            (at, batch, book.hash),
-        ).fetchone()
-        assert row is not None
-        result = TickReport(int(row[0]), at, batch)
-        shards = _probe(warehouse, book, at, batch)
-        groups = settings().limits.shards
-        for group in range(groups):
-            if shards.isdisjoint(group_of(group, groups)):
-                continue
+        return _tick(warehouse, max(at, row[0]) if row and row[0] else at, report)
+
+
+def _tick(warehouse: Warehouse, at: datetime, report: Callable[[str], None]) -> TickReport:
+    batch = last_batch(warehouse)
+    book = Book(warehouse)
+    _prepare(warehouse, at)
+    due = _probe(warehouse, book, at, batch)
+    groups = settings().limits.shards
+    wanted = [
+        group for group in range(groups) if not due.keys().isdisjoint(group_of(group, groups))
+    ]
+    if sum(due.values()) <= MOST_TOGETHER:
+        with warehouse.transaction():
+            # Few are due: one plan for every call is cheaper than the best plan for each.
+            warehouse.execute("set local plan_cache_mode = force_generic_plan")
+            result = TickReport(_number(warehouse, at, batch, book), at, batch)
+            _work(warehouse, book, wanted, result)
+            _note(warehouse, result)
+    else:
+        result = TickReport(_number(warehouse, at, batch, book), at, batch)
+        for group in wanted:
             with warehouse.transaction():
-                # A statement of its own: what follows must see what the last holder committed.
-                if try_lock(warehouse, *lock_name(group, groups)):
-                    result.counts += _Group(warehouse, book, group_of(group, groups), result).run()
-                else:
-                    result.counts["busy"] += 1
-        if result.counts:
-            warehouse.execute(
-                "update mkt_ops.ticks set counts = %s where tick_id = %s",
-                (Jsonb(dict(result.counts)), result.tick_id),
-            )
-            report(f"tick {result.tick_id}: {result}")
-        return result
+                _work(warehouse, book, [group], result)
+        _note(warehouse, result)
+    if result.counts:
+        report(f"tick {result.tick_id}: {result}")
+    return result
+
+
+def _work(warehouse: Warehouse, book: Book, groups: list[int], result: TickReport) -> None:
+    """Tick those of the groups that no other worker is at, in one transaction."""
+    count = settings().limits.shards
+    if not groups:
+        return
+    # A statement of its own: what follows must see what the last holder committed.
+    names = [":".join(str(part) for part in lock_name(group, count)) for group in groups]
+    rows = sqlfile.execute(warehouse, "engage/tick_lock", {"names": names}).fetchall()
+    free = [group for group, row in zip(groups, rows, strict=True) if row[0]]
+    result.counts += Counter(busy=len(groups) - len(free))
+    if free:
+        shards = sorted(shard for group in free for shard in group_of(group, count))
+        result.counts += _Group(warehouse, book, shards, result).run()
+
+
+def _number(warehouse: Warehouse, at: datetime, batch: int, book: Book) -> int:
+    row = warehouse.execute(
+        "insert into mkt_ops.ticks (tick_at, batch, definitions_hash) values (%s, %s, %s)"
+        " returning tick_id",
+        (at, batch, book.hash),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _note(warehouse: Warehouse, result: TickReport) -> None:
+    if result.counts:
+        warehouse.execute(
+            "update mkt_ops.ticks set counts = %s where tick_id = %s",
+            (Jsonb(dict(result.counts)), result.tick_id),
+        )
 
 
 def forget(warehouse: Warehouse) -> None:
@@ -133,8 +171,8 @@ def _prepare(warehouse: Warehouse, at: datetime) -> None:
         months.add(month)
 
 
-def _probe(warehouse: Warehouse, book: Book, at: datetime, batch: int) -> set[int]:
-    """The shards in which there is something to do."""
+def _probe(warehouse: Warehouse, book: Book, at: datetime, batch: int) -> dict[int, int]:
+    """The shards in which there is something to do, and how many are due in each."""
     states = books.read_states(warehouse)
     params = {
         "at": at,
@@ -143,8 +181,10 @@ def _probe(warehouse: Warehouse, book: Book, at: datetime, batch: int) -> set[in
         "open": [state.campaign_id for state in states if state.is_open],
         "segments": book.segments(states),
         "types": book.types,
+        "enough": MOST_TOGETHER + 1,
     }
-    return {int(row[0]) for row in sqlfile.execute(warehouse, "engage/tick_probe", params)}
+    rows = sqlfile.execute(warehouse, "engage/tick_probe", params)
+    return {int(shard): int(due) for shard, due in rows}
 
 
 class _Group:
@@ -161,13 +201,15 @@ class _Group:
 
     def run(self) -> Counter[str]:
         """Exits and goals, entries, moves and claims, the log, the marks; returns the counts."""
-        sqlfile.execute(self.warehouse, "engage/tick_reset")
+        self._empty()
         self._load_events()
         if self.facts.types:
             self._leave("engage/tick_hits_events", {"watches": self.book.watches})
         found = entries.gather(self.warehouse, self.book, self.states, self.facts)
-        if found and (entered := entries.enrol(self.warehouse, found, self.facts)):
-            self.counts["entered"] = entered
+        tripped: set[int] = set()
+        if found:
+            self.counts["entered"], tripped = entries.enrol(self.warehouse, found, self.facts)
+        if self.counts["entered"]:
             params = {
                 "watches": self.book.watches,
                 "batch": self.facts.batch,
@@ -180,8 +222,18 @@ class _Group:
             "engage/tick_log",
             {"tick_id": self.facts.tick_id, "at": self.facts.at},
         )
-        self._move_marks()
+        self._move_marks(tripped)
         return self.counts
+
+    def _empty(self) -> None:
+        """Empty the working tables that the last transaction of this session filled.
+
+        Truncating makes a new file, which costs more than deleting a few rows.
+        """
+        rows = sqlfile.execute(self.warehouse, "engage/tick_working_sizes")
+        for name, size in rows:
+            how = "delete from {}" if size <= _MOST_DELETED else "truncate {}"
+            self.warehouse.execute(sql.SQL(how).format(sql.Identifier(name)))
 
     def _read_facts(self, shards: list[int], report: TickReport) -> Facts:
         marks = {
@@ -232,17 +284,16 @@ class _Group:
             "min_batch": min_batch,
             "min_at": min_at,
         }
-        if sqlfile.execute(self.warehouse, "engage/tick_load_events", params).rowcount:
-            rows = self.warehouse.execute("select distinct event_type from tick_events")
-            self.facts.types.update(str(row[0]) for row in rows)
+        rows = sqlfile.execute(self.warehouse, "engage/tick_load_events", params)
+        self.facts.types.update(str(event_type) for event_type, _ in rows)
 
     def _leave(self, file: str, params: dict[str, Any]) -> None:
         """Apply the goals and exits that a statement finds."""
-        self.warehouse.execute("truncate tick_hits")
         if sqlfile.execute(self.warehouse, file, params).rowcount:
             applied = {"at": self.facts.at, "seq": 2}
             rows = sqlfile.execute(self.warehouse, "engage/tick_apply_hits", applied).rowcount
             self.counts["left"] += rows
+            self.warehouse.execute("delete from tick_hits")
 
     def _advance(self) -> None:
         live = [state.campaign_id for state in self.states if state.is_live]
@@ -250,6 +301,8 @@ class _Group:
         loaded = sqlfile.execute(self.warehouse, "engage/tick_load_work", params).rowcount
         if not loaded:
             return
+        if loaded > _MANY:
+            self.warehouse.execute("analyze tick_work")
         brands = self.book.fresh_brands(self.states)
         ages = books.ages(self.warehouse, brands, self.facts.at, self.facts.batch)
         senders = self.book.senders(self.states, ages)
@@ -257,12 +310,17 @@ class _Group:
         advance.run()
         self.counts += advance.counts
 
-    def _move_marks(self) -> None:
-        """Note what these shards have seen; a guard may have closed a campaign just now."""
-        full = {state.campaign_id for state in books.read_states(self.warehouse) if state.is_full}
-        took = [s.campaign_id for s in self.states if s.is_open and s.campaign_id not in full]
+    def _move_marks(self, tripped: set[int]) -> None:
+        """Note what these shards have seen; who takes no entries now keeps the marks they had."""
+        took = [
+            state.campaign_id
+            for state in self.states
+            if state.is_open and state.campaign_id not in tripped
+        ]
         waiting = [
-            s.campaign_id for s in self.states if s.state != "stopped" and s.campaign_id not in took
+            state.campaign_id
+            for state in self.states
+            if state.state != "stopped" and state.campaign_id not in took
         ]
         params = {
             "shards": self.facts.shards,

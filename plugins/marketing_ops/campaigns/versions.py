@@ -72,11 +72,6 @@ class Version:
         return found
 
     @cached_property
-    def has_until(self) -> bool:
-        """Whether some wait ends at a time of day."""
-        return any(isinstance(step.wait, definition.Until) for step in self.campaign.walk())
-
-    @cached_property
     def event_types(self) -> set[str]:
         """The events that matter to somebody entering or inside."""
         campaign = self.campaign
