@@ -29,6 +29,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,8 +59,15 @@ def prepare(path: Path, wanted: int | None) -> tuple[int, int]:
     sold = data["transactions"].sort_values(["transaction_timestamp", "basket_id"], kind="stable")
     titles = data["products"].set_index("product_id")["product_type"].astype(str).to_dict()
     lines, orders, basket = 0, 0, None
-    columns = ("basket_id", "household_id", "product_id", "quantity", "sales_value",
-               "retail_disc", "transaction_timestamp")  # fmt: skip
+    columns = (
+        "basket_id",
+        "household_id",
+        "product_id",
+        "quantity",
+        "sales_value",
+        "retail_disc",
+        "transaction_timestamp",
+    )
     with path.open("wb", buffering=1 << 20) as file:
         for row in sold[list(columns)].itertuples(index=False):
             if row.basket_id != basket:
@@ -75,41 +83,51 @@ def prepare(path: Path, wanted: int | None) -> tuple[int, int]:
 
 def _order(row: Any) -> bytes:
     at = row.transaction_timestamp.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return (
-        '{"id":"gid://shopify/Order/%s","name":"#%s","email":"h%s@example.com","customer":{"id":'
-        '"gid://shopify/Customer/%s"},"createdAt":"%s","updatedAt":"%s","processedAt":"%s",'
-        '"cancelledAt":null,"test":false,"currencyCode":"USD","displayFinancialStatus":"PAID",'
-        '"displayFulfillmentStatus":"FULFILLED","tags":["derived"],"discountCodes":[],'
-        '"totalPriceSet":{"shopMoney":{"amount":"12.34"}},"currentTotalPriceSet":{"shopMoney":'
-        '{"amount":"12.34"}},"totalRefundedSet":{"shopMoney":{"amount":"0.0"}},"totalDiscountsSet":'
-        '{"shopMoney":{"amount":"0.0"}},"customerJourneySummary":null,"refunds":[]}\n'
-        % (row.basket_id, row.basket_id, row.household_id, row.household_id, at, at, at)
-    ).encode()
+    record = {
+        "id": f"gid://shopify/Order/{row.basket_id}",
+        "name": f"#{row.basket_id}",
+        "email": f"h{row.household_id}@example.com",
+        "customer": {"id": f"gid://shopify/Customer/{row.household_id}"},
+        "createdAt": at,
+        "updatedAt": at,
+        "processedAt": at,
+        "cancelledAt": None,
+        "test": False,
+        "currencyCode": "USD",
+        "displayFinancialStatus": "PAID",
+        "displayFulfillmentStatus": "FULFILLED",
+        "tags": ["derived"],
+        "discountCodes": [],
+        "totalPriceSet": _money(12.34),
+        "currentTotalPriceSet": _money(12.34),
+        "totalRefundedSet": _money(0),
+        "totalDiscountsSet": _money(0),
+        "customerJourneySummary": None,
+        "refunds": [],
+    }
+    return orjson.dumps(record) + b"\n"
 
 
 def _line(row: Any, number: int, titles: dict[str, str]) -> bytes:
-    title = str(titles.get(row.product_id) or "Product").replace("\\", " ").replace('"', " ")
     quantity = int(row.quantity)
-    return (
-        '{"id":"gid://shopify/LineItem/%d","sku":"CJ-%s","title":"%s","quantity":%d,'
-        '"currentQuantity":%d,"variant":{"id":"gid://shopify/ProductVariant/%s"},"product":{"id":'
-        '"gid://shopify/Product/%s"},"originalUnitPriceSet":{"shopMoney":{"amount":"%.2f"}},'
-        '"discountedTotalSet":{"shopMoney":{"amount":"%.2f"}},"totalDiscountSet":{"shopMoney":'
-        '{"amount":"%.2f"}},"__parentId":"gid://shopify/Order/%s"}\n'
-        % (
-            number,
-            row.product_id,
-            title,
-            quantity,
-            quantity,
-            row.product_id,
-            row.product_id,
-            (row.sales_value + row.retail_disc) / max(quantity, 1),
-            row.sales_value,
-            row.retail_disc,
-            row.basket_id,
-        )  # fmt: skip
-    ).encode()
+    record = {
+        "id": f"gid://shopify/LineItem/{number}",
+        "sku": f"CJ-{row.product_id}",
+        "title": str(titles.get(row.product_id) or "Product"),
+        "quantity": quantity,
+        "currentQuantity": quantity,
+        "variant": {"id": f"gid://shopify/ProductVariant/{row.product_id}"},
+        "product": {"id": f"gid://shopify/Product/{row.product_id}"},
+        "originalUnitPriceSet": _money((row.sales_value + row.retail_disc) / max(quantity, 1)),
+        "discountedTotalSet": _money(row.sales_value),
+        "totalDiscountSet": _money(row.retail_disc),
+        "__parentId": f"gid://shopify/Order/{row.basket_id}",
+    }
+    return orjson.dumps(record) + b"\n"
+
+
+def _money(amount: float) -> dict[str, Any]:
+    return {"shopMoney": {"amount": f"{amount:.2f}"}}
 
 
 # ------------------------------------------------------------------ the static server
@@ -182,7 +200,7 @@ def child(*arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def role_sync(uri: str, base_url: str, password: str) -> None:
-    """A task's process: Airflow's SDK is there, then one initial load. Prints seconds and memory."""
+    """A task's process: Airflow's SDK is there, then one initial load."""
     import airflow.sdk  # noqa: F401 - what a task process has before our code
 
     from marketing_ops.connections import Connection
@@ -345,10 +363,10 @@ def static_rounds(folder: Path, uri: str, wanted: int | None, rounds: int) -> li
             "COPY limit",
             GOAL_ROWS,
             rate >= GOAL_ROWS,
-        ),  # fmt: skip
+        ),
         figure(
             "order_lines_per_second_to_fetch", "rows/s", rate, fetch_rate, "fetch only", None, True
-        ),  # fmt: skip
+        ),
         figure(
             "peak_memory_above_empty_task",
             "MB",
@@ -357,7 +375,7 @@ def static_rounds(folder: Path, uri: str, wanted: int | None, rounds: int) -> li
             "empty task process",
             GOAL_MEGABYTES,
             above <= GOAL_MEGABYTES,
-        ),  # fmt: skip
+        ),
     ]
 
 
@@ -409,7 +427,7 @@ def sandbox_round(folder: Path, uri: str) -> list[dict[str, Any]]:
             "goal",
             GOAL_ROWS,
             rate >= GOAL_ROWS,
-        )  # fmt: skip
+        )
     ]
 
 

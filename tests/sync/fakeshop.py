@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 from marketing_ops.connections import Connection
 
@@ -158,7 +158,11 @@ class FakeShop:
         is_grouped: False writes children after all parents.
     """
 
-    nested = {"orders": "lineItems", "products": "variants", "abandonedCheckouts": "lineItems"}
+    nested: ClassVar[dict[str, str]] = {
+        "orders": "lineItems",
+        "products": "variants",
+        "abandonedCheckouts": "lineItems",
+    }
 
     def __init__(self) -> None:
         self.records: dict[str, list[Record]] = {}

@@ -95,7 +95,7 @@ def test_a_later_success_clears_the_account(sync: Sync, shop: FakeShop, db: Ware
 
 def test_unreachable_host_is_retryable_and_named(sync: Sync, db: Warehouse) -> None:
     """Nobody listens: the sentence names the connection and its host as the place to look."""
-    with pytest.raises(RetryableError, match="`shop_journey` cannot be reached .* check the"):
+    with pytest.raises(RetryableError, match=r"`shop_journey` cannot be reached .* check the"):
         sync("customers", host="http://127.0.0.1:9")
     assert last_run(db)[0] == "failed"
 

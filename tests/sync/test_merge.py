@@ -254,6 +254,6 @@ def test_error_while_storing_stops_the_fetcher(
         raise FatalError("no")
 
     monkeypatch.setattr(store.Store, "_write_books", fail)
-    with pytest.raises(FatalError, match="^no$"):
+    with pytest.raises(FatalError, match=r"^no$"):
         sync("customers", kind="backfill", window=Window(NOON - DAY, NOON))
     assert not [t for t in threading.enumerate() if t.name.startswith("sync-")]

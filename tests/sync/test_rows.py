@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from marketing_ops.sources.base import Stream
 from marketing_ops.sources.shopify.streams import STREAMS
-from marketing_ops.sync.rows import NULL, escape, fields_of, shape_of, unescape
+from marketing_ops.sync.rows import NULL, escape, fields_of, unescape
+from marketing_ops.sync.shapes import shape_of
 from tests.sync.fakeshop import checkout, customer, line, order, product
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)

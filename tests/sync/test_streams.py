@@ -111,7 +111,7 @@ def test_vanished_lines_become_tombstones(
 def test_product_deletions_are_tombstones(
     sync: Sync, shop: FakeShop, rows: Rows, frozen_clock: FrozenClock
 ) -> None:
-    """A destroy event marks the product; the same event again and an unknown product change nothing."""
+    """A destroy event marks the product; the same event again and an unknown one change nothing."""
     shop.records["products"] = [product(n, NOON - timedelta(days=1)) for n in (1, 2)]
     sync("products")
     shop.records["events"] = [deletion(1, NOON - timedelta(hours=1)), deletion(77, NOON)]

@@ -12,7 +12,8 @@ import orjson
 
 from marketing_ops.sources.base import Page, Stream
 from marketing_ops.sync.books import Counts
-from marketing_ops.sync.rows import NULL, Fields, RowShape, escape, shape_of
+from marketing_ops.sync.rows import NULL, Fields, escape
+from marketing_ops.sync.shapes import RowShape, shape_of
 
 
 @dataclass(frozen=True)

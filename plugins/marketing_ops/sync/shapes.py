@@ -1,0 +1,46 @@
+"""What the engine needs to know of a stream's rows, made once per stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from marketing_ops.sources.base import Stream
+from marketing_ops.sync.fastrows import Extractor, generate
+from marketing_ops.sync.rows import Fields, fields_of
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """What the engine needs of one stream's rows.
+
+    Attributes:
+        names: the declared columns, then `extra`.
+        fast: the fields of a record of the declared shape, or None when it is of another.
+        cursor: the place of the cursor column among the fields, None for children.
+        parent: the place of the parent's id, None for a stream without parent.
+    """
+
+    stream: Stream
+    names: tuple[str, ...]
+    fast: Extractor
+    cursor: int | None
+    parent: int | None
+
+    def careful(self, record: dict[str, Any]) -> Fields:
+        """The fields of any object: unknown fields and misfits are kept in `extra`."""
+        return fields_of(self.stream, record)
+
+
+@cache
+def shape_of(stream: Stream) -> RowShape:
+    """The row shape of a stream, made once."""
+    names = [column.name for column in stream.columns]
+    return RowShape(
+        stream=stream,
+        names=(*names, "extra"),
+        fast=generate(stream),
+        cursor=names.index(stream.cursor) if stream.cursor else None,
+        parent=names.index(stream.parent_column) if stream.parent_column else None,
+    )
