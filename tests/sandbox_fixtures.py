@@ -29,7 +29,12 @@ from marketing_ops import clock
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "sandbox-small"
 TOKEN = "shpat_sandbox"
-_SETTINGS = {"bucket": 2000.0, "restore_rate": 100.0, "bulk_delay_seconds": 0.0}
+_SETTINGS = {
+    "bucket": 2000.0,
+    "restore_rate": 100.0,
+    "bulk_delay_seconds": 0.0,
+    "bulk_large": 5000,
+}
 
 
 @dataclass
@@ -107,7 +112,7 @@ class SandboxServer:
         self.call("POST", "/_sandbox/shopify/records", body)
 
     def configure(self, **settings: float) -> None:
-        """Change bucket, restore_rate or bulk_delay_seconds."""
+        """Change the shop's settings: see docs/sandbox.md."""
         self.call("POST", "/_sandbox/shopify/settings", settings)
 
     def reset(self) -> None:

@@ -29,6 +29,8 @@ class Settings:
     restore_rate: float = 100.0
     bulk_delay_seconds: float = 0.0
     bulk_rows_between_children: int = 200
+    bulk_large: int = 5_000
+    """From this many nodes on a result is written by other processes."""
 
 
 @dataclass
@@ -153,7 +155,6 @@ class Run:
     texts: dict[int, dict[Any, str]] = field(default_factory=lambda: defaultdict(dict))
     pages: list[Any] = field(default_factory=list)
     search: list[dict[str, Any]] = field(default_factory=list)
-    is_bulk: bool = False
 
     def rows(self, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement, read on this request's own connection."""

@@ -31,7 +31,7 @@ def run(server: SandboxServer, query: str, *, is_grouped: bool = False) -> dict[
 
 def finished(server: SandboxServer, key: str) -> dict[str, Any]:
     """An operation once it is over."""
-    for _ in range(400):
+    for _ in range(1500):
         found = server.graphql(POLL, {"id": key})["data"]["bulkOperation"]
         if found["status"] not in ("CREATED", "RUNNING", "CANCELING"):
             return dict(found)
@@ -76,6 +76,18 @@ def test_children_need_not_follow_their_parent(sandbox_at: SandboxServer) -> Non
     assert "__parentId" not in loose[1]
     assert tight[1]["__parentId"] == tight[0]["id"]
     assert sorted(map(json.dumps, loose)) == sorted(map(json.dumps, tight))
+
+
+def test_large_result_is_the_same(sandbox_at: SandboxServer) -> None:
+    """A result written in parts by several processes holds the same lines and counts."""
+    whole = finished(sandbox_at, start(sandbox_at))
+    sandbox_at.configure(bulk_large=10)
+    parts = finished(sandbox_at, start(sandbox_at))
+    assert parts["objectCount"] == whole["objectCount"]
+    assert parts["rootObjectCount"] == whole["rootObjectCount"]
+    assert sorted(map(json.dumps, lines(sandbox_at, parts["url"]))) == sorted(
+        map(json.dumps, lines(sandbox_at, whole["url"]))
+    )
 
 
 def test_result_has_a_file_name(sandbox_at: SandboxServer) -> None:
