@@ -5,7 +5,8 @@
 --
 -- A row only where the source says something else than it said before, or grants again, dated by
 -- itself, after another source's refusal. `none` is silence: it denies what was granted or pending,
--- and is nothing otherwise. An event only where the contact's consent turned.
+-- and is nothing otherwise. An event only where the consent of the identity, or of its contact,
+-- turned.
 
 with incoming as materialized (
     select
@@ -35,8 +36,9 @@ compared as (
                 then incoming.observed_at
             else greatest(incoming.updated_at, before.changed_at + interval '1 microsecond')
         end as said_at,
-        held.status as held_status,
-        held.changed_at as held_at
+        latest.status as latest_status,
+        latest.changed_at as latest_at,
+        held.status as held_status
     from incoming
     left join lateral (
         select
@@ -52,6 +54,21 @@ compared as (
         order by consents.changed_at desc
         limit 1
     ) as before on true
+    left join lateral (
+        select
+            consents.status,
+            consents.changed_at
+        from mkt_core.consents
+        where
+            consents.profile_id = incoming.profile_id
+            and consents.brand = incoming.brand
+            and consents.channel = incoming.channel
+            and consents.topic = incoming.topic
+        order by
+            consents.changed_at desc,
+            array_position('{denied,pending,granted}'::text[], consents.status)
+        limit 1
+    ) as latest on true
     left join mkt_core.consent_now as held
         on
             incoming.contact_id = held.contact_id
@@ -96,11 +113,11 @@ turned as (
     from compared
     where
         new_status in ('granted', 'denied')
-        and new_status is distinct from held_status
+        and (new_status is distinct from latest_status or new_status <> held_status)
         and (
-            held_at is null
-            or said_at > held_at
-            or (said_at = held_at and new_status = 'denied')
+            latest_at is null
+            or said_at > latest_at
+            or (said_at = latest_at and new_status = 'denied')
         )
         and said_at >= '1970-01-01T00:00Z'
         and said_at < '2100-01-01T00:00Z'

@@ -34,7 +34,11 @@ with records as (
                 members.is_deleted asc,
                 array_position(%(field_priority)s::text[], members.system),
                 records.updated_at desc nulls last,
-                members.profile_id asc
+                -- not profile_id: which record came in first must not matter
+                members.first_seen_at asc,
+                members.system asc,
+                members.account asc,
+                members.external_id asc
         ) as place
     from mkt_core.contact_identities as members
     left join mkt_staging.contacts as records
