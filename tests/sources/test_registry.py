@@ -9,11 +9,12 @@ import pytest
 
 from marketing_ops.errors import FatalError
 from marketing_ops.sources import registry
+from marketing_ops.sources.base import Source
 from marketing_ops.sources.httpclient import redacted
 
 
 @pytest.mark.parametrize("source", registry.SYSTEMS.values(), ids=lambda source: source.system)
-def test_forms_match_their_hooks(source: registry.Source) -> None:
+def test_forms_match_their_hooks(source: Source) -> None:
     """The hook a form names exists and has the same connection type."""
     module, _, name = source.form.hook_class.rpartition(".")
     hook = getattr(importlib.import_module(module), name)
@@ -25,7 +26,7 @@ def test_forms_match_their_hooks(source: registry.Source) -> None:
 
 
 @pytest.mark.parametrize("source", registry.SYSTEMS.values(), ids=lambda source: source.system)
-def test_streams_are_complete(source: registry.Source) -> None:
+def test_streams_are_complete(source: Source) -> None:
     """The first column is the key, the cursor is a column, children name parent and place."""
     for stream in source.streams:
         assert stream.columns[0].name == "id"

@@ -218,7 +218,8 @@ def test_run_of_a_gone_session_is_marked_and_a_living_one_is_not(
         key = f"sync_run:{alive}"
         other.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
         sync("customers")
-    status = dict(db.execute("select sync_run_id, status from mkt_ops.sync_runs").fetchall())
+    query = "select sync_run_id, status from mkt_ops.sync_runs"
+    status = dict(db.execute(query).fetchall())
     assert (status[dead], status[alive]) == ("failed", "running")
 
 

@@ -49,7 +49,7 @@ def facts(db: Warehouse, stream: str) -> list[tuple[Any, ...]]:
         "checkouts": "select id, updated_at, customer_id, completed_at is not null,"
         " jsonb_array_length(lines) from mkt_raw.shopify__checkouts",
     }
-    return sorted(db.execute(f"{queries[stream]} where not is_deleted"), key=lambda row: row[0])  # type: ignore[arg-type]
+    return sorted(db.execute(f"{queries[stream]} where not is_deleted"), key=lambda row: row[0])
 
 
 def truth(server: SandboxServer, stream: str) -> list[tuple[Any, ...]]:
