@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--data", type=Path, help="a folder of CSV files, see docs/sandbox.md")
     serve.add_argument("--small", action="store_true", help="60 households, the last 60 days")
     serve.add_argument("--timezone", help="the shop's zone; default: the reporting time zone")
+    serve.add_argument("--fresh", action="store_true", help="seed again when a week has passed")
     serve.add_argument("--seed-only", action="store_true", help="seed and exit")
     urls.add_argument("--json", action="store_true")
     return parser
@@ -101,7 +102,14 @@ def _seed(options: argparse.Namespace, zone: str) -> Path:
     source = seed.choose(options.data, small=options.small)
     path: Path = options.data_dir / "shop.sqlite"
     started = time.monotonic()
-    if seed.ensure(path, source, now=int(time.time()), zone=zone, report=_report):
+    if seed.ensure(
+        path,
+        source,
+        now=int(time.time()),
+        zone=zone,
+        report=_report,
+        is_fresh=options.fresh,
+    ):
         _report(f"seeded in {time.monotonic() - started:.1f} s")
     return path
 

@@ -29,12 +29,20 @@ def choose(data: Path | None, *, small: bool) -> Input:
 
 
 def ensure(
-    path: Path, source: Input, *, now: int, zone: str, report: Callable[[str], None]
+    path: Path,
+    source: Input,
+    *,
+    now: int,
+    zone: str,
+    report: Callable[[str], None],
+    is_fresh: bool = False,
 ) -> bool:
-    """Seed the shop at `path` unless it already stands there from the same input and week.
+    """Seed the shop at `path` unless it already stands there from the same input.
 
     The history is shifted by whole weeks, as few as make its last day yesterday or later (what
-    lies after the clock is not visible yet), so that weekdays keep their character.
+    lies after the clock is not visible yet), so that weekdays keep their character. A shop seeded
+    some weeks ago is kept: its life went on, and whoever synced it would meet other times for the
+    same orders. `is_fresh` seeds it again when the shift of today is another.
 
     Returns:
         Whether anything was built.
@@ -44,7 +52,7 @@ def ensure(
         known = store.meta(store.connect(path))
         if known.get("inputs") == source.fingerprint() and known.get("version") == VERSION:
             weeks = _weeks(known["last_input_day"], local.day(now) - 1)
-            if known["weeks"] == weeks and known["zone"] == zone:
+            if known["zone"] == zone and (known["weeks"] == weeks or not is_fresh):
                 return False
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()

@@ -155,7 +155,17 @@ def start_sandbox(
 def sandbox_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
     """A running small sandbox; its seed is kept under .cache/ between sessions."""
     folder = tmp_path_factory.mktemp("sandbox")
-    seed = [sys.executable, "-m", "sandbox", "serve", "--small", "--seed-only", "--port", "0"]
+    seed = [
+        sys.executable,
+        "-m",
+        "sandbox",
+        "serve",
+        "--small",
+        "--fresh",
+        "--seed-only",
+        "--port",
+        "0",
+    ]
     CACHE.parent.mkdir(exist_ok=True)
     subprocess.run(
         [*seed, "--data-dir", str(CACHE)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL

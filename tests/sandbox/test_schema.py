@@ -21,6 +21,7 @@ from marketing_ops.sources.base import ReadRequest
 from marketing_ops.sources.shopify import bulk, pages
 from marketing_ops.sources.shopify.streams import STREAMS
 from sandbox.shopify.documents import load_schema
+from tests.sandbox import specs
 from tests.sandbox.specs import checked_queries, need_specs, shopify_schema
 
 SOURCE = Path(bulk.__file__).parent
@@ -119,3 +120,14 @@ def test_checked_queries_are_valid() -> None:
         node = parse(text)
         assert validate(schema, node) == [], name
         assert validate(theirs, node) == [], name
+
+
+def test_missing_specs_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the folder the contract fails in CI; elsewhere it is skipped, saying why."""
+    monkeypatch.setattr(specs, "FOLDER", tmp_path / "absent")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="MARKETING_OPS_SPECS"):
+        need_specs()
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="MARKETING_OPS_SPECS"):
+        need_specs()

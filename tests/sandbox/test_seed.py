@@ -76,7 +76,7 @@ def test_time_of_day_survives_the_shift() -> None:
 
 
 def test_seed_is_the_same_everywhere(tmp_path: Path) -> None:
-    """Two seeds from the same input and week are equal; an existing one is left alone."""
+    """Two seeds from the same input and week are equal; an existing one is kept unless told."""
     now = datetime(2026, 5, 6, 12, tzinfo=UTC)
     one, two = build(tmp_path / "a" / "shop.sqlite", now), build(tmp_path / "b" / "s.sqlite", now)
     assert digest(one) == digest(two)
@@ -84,7 +84,9 @@ def test_seed_is_the_same_everywhere(tmp_path: Path) -> None:
     source = Journey(households=10, days=60)
     later = int(now.timestamp())
     assert not seed.ensure(one, source, now=later, **arguments)
-    assert seed.ensure(one, source, now=later + 8 * DAY, **arguments)
+    assert not seed.ensure(one, source, now=later + 8 * DAY, **arguments)
+    assert seed.ensure(one, source, now=later + 8 * DAY, is_fresh=True, **arguments)
+    assert seed.ensure(one, Journey(households=11, days=60), now=later + 8 * DAY, **arguments)
 
 
 def test_versions_do_not_overlap(shop: Path) -> None:
