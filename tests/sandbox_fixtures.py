@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -155,22 +156,14 @@ def start_sandbox(
 def sandbox_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
     """A running small sandbox; its seed is kept under .cache/ between sessions."""
     folder = tmp_path_factory.mktemp("sandbox")
-    seed = [
-        sys.executable,
-        "-m",
-        "sandbox",
-        "serve",
-        "--small",
-        "--fresh",
-        "--seed-only",
-        "--port",
-        "0",
-    ]
+    seed = [sys.executable, "-m", "sandbox", "serve", "--small", "--fresh", "--seed-only"]
+    seed += ["--port", "0", "--data-dir", str(CACHE)]
     CACHE.parent.mkdir(exist_ok=True)
-    subprocess.run(
-        [*seed, "--data-dir", str(CACHE)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-    )
-    shutil.copytree(CACHE, folder, dirs_exist_ok=True)
+    with CACHE.with_suffix(".lock").open("w") as lock:
+        # Two sessions at once share the cache.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(seed, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        shutil.copytree(CACHE, folder, dirs_exist_ok=True)
     process, server = start_sandbox(folder, folder / "sandbox.log", "--small")
     yield server
     process.terminate()
