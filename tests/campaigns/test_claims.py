@@ -220,9 +220,9 @@ def test_cap_lets_the_more_important_campaign_go_first(world: World) -> None:
     """One place: the higher priority takes it, the other skips or waits for the place."""
     world.settings(CAP)
     world.contact(1)
-    mail(world, "high", "{priority: 80}")
     mail(world, "low", "{priority: 10, on_cap: defer, late: 1h}")
     mail(world, "never", "{priority: 10, on_cap: skip}")
+    mail(world, "high", "{priority: 80}")
     world.event(1, "subscribed", T0 + HOUR)
     world.tick(T0 + HOUR)
     assert [row[1:] for row in world.sends()] == [
