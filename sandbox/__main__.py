@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ DEFAULT_PORT, DEFAULT_SMTP_PORT = 8070, 8025
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    options.arguments = given
     if options.command == "urls":
         return _urls(options)
     try:
@@ -68,12 +71,13 @@ def _urls(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    zone = options.timezone or _reporting_timezone()
+    if options.seed_only:
+        _seed(options, zone)
+        return 0
     # Bound before the seed is made, so that a taken port is known at once.
     listener = _listener(options.host, options.port)
-    zone = options.timezone or _reporting_timezone()
     shop = _seed(options, zone)
-    if options.seed_only:
-        return 0
     import uvicorn
 
     from sandbox.app import Sandbox
@@ -101,16 +105,17 @@ def _seed(options: argparse.Namespace, zone: str) -> Path:
 
     source = seed.choose(options.data, small=options.small)
     path: Path = options.data_dir / "shop.sqlite"
-    started = time.monotonic()
-    if seed.ensure(
-        path,
-        source,
-        now=int(time.time()),
-        zone=zone,
-        report=_report,
-        is_fresh=options.fresh,
-    ):
+    now, started = int(time.time()), time.monotonic()
+    if seed.is_current(path, source, now=now, zone=zone, is_fresh=options.fresh):
+        return path
+    if options.seed_only:
+        seed.build(path, source, now=now, zone=zone, report=_report)
         _report(f"seeded in {time.monotonic() - started:.1f} s")
+    else:
+        # In a process of its own, which takes the memory it needed with it.
+        command = [sys.executable, "-m", "sandbox", *options.arguments, "--seed-only"]
+        if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own arguments
+            raise OSError("the shop could not be seeded: see the lines above")
     return path
 
 

@@ -28,43 +28,39 @@ def choose(data: Path | None, *, small: bool) -> Input:
     return Journey(households=60, days=60) if small else Journey()
 
 
-def ensure(
-    path: Path,
-    source: Input,
-    *,
-    now: int,
-    zone: str,
-    report: Callable[[str], None],
-    is_fresh: bool = False,
-) -> bool:
-    """Seed the shop at `path` unless it already stands there from the same input.
+def is_current(path: Path, source: Input, *, now: int, zone: str, is_fresh: bool = False) -> bool:
+    """Whether the shop at `path` was seeded from the same input, to its end.
+
+    A shop seeded some weeks ago counts: its life went on, and whoever synced it would meet other
+    times for the same orders after a new seed. `is_fresh` asks for the shift of today.
+    """
+    if not path.exists():
+        return False
+    link = store.connect(path)
+    known = store.meta(link)
+    link.close()
+    if known.get("inputs") != source.fingerprint() or known.get("version") != VERSION:
+        return False
+    weeks = _weeks(known["last_input_day"], LocalTime(zone).day(now) - 1)
+    return known["zone"] == zone and (known["weeks"] == weeks or not is_fresh)
+
+
+def build(path: Path, source: Input, *, now: int, zone: str, report: Callable[[str], None]) -> None:
+    """Seed the shop at `path`, in place of what is there.
 
     The history is shifted by whole weeks, as few as make its last day yesterday or later (what
-    lies after the clock is not visible yet), so that weekdays keep their character. A shop seeded
-    some weeks ago is kept: its life went on, and whoever synced it would meet other times for the
-    same orders. `is_fresh` seeds it again when the shift of today is another.
-
-    Returns:
-        Whether anything was built.
+    lies after the clock is not visible yet), so that weekdays keep their character.
     """
-    local = LocalTime(zone)
-    if path.exists():
-        known = store.meta(store.connect(path))
-        if known.get("inputs") == source.fingerprint() and known.get("version") == VERSION:
-            weeks = _weeks(known["last_input_day"], local.day(now) - 1)
-            if known["zone"] == zone and (known["weeks"] == weeks or not is_fresh):
-                return False
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     link = store.connect(path, create=True)
     link.execute("begin")
-    _build(link, source, zone, local.day(now) - 1, report)
+    _build(link, source, zone, LocalTime(zone).day(now) - 1, report)
     link.execute("commit")
     link.executescript(store.INDEXES + "analyze;")
     store.put_meta(link, {"inputs": source.fingerprint()})
     link.close()
-    return True
 
 
 def _weeks(last_input_day: int, yesterday: int) -> int:

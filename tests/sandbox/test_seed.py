@@ -43,7 +43,7 @@ def digest(path: Path) -> str:
 def build(path: Path, now: datetime, source: Any = None) -> Path:
     """A seeded shop as of an instant."""
     source = source or Journey(households=10, days=60)
-    seed.ensure(path, source, now=int(now.timestamp()), zone=ZONE, report=lambda line: None)
+    seed.build(path, source, now=int(now.timestamp()), zone=ZONE, report=lambda line: None)
     return path
 
 
@@ -80,13 +80,12 @@ def test_seed_is_the_same_everywhere(tmp_path: Path) -> None:
     now = datetime(2026, 5, 6, 12, tzinfo=UTC)
     one, two = build(tmp_path / "a" / "shop.sqlite", now), build(tmp_path / "b" / "s.sqlite", now)
     assert digest(one) == digest(two)
-    arguments: dict[str, Any] = {"zone": ZONE, "report": lambda line: None}
-    source = Journey(households=10, days=60)
-    later = int(now.timestamp())
-    assert not seed.ensure(one, source, now=later, **arguments)
-    assert not seed.ensure(one, source, now=later + 8 * DAY, **arguments)
-    assert seed.ensure(one, source, now=later + 8 * DAY, is_fresh=True, **arguments)
-    assert seed.ensure(one, Journey(households=11, days=60), now=later + 8 * DAY, **arguments)
+    source, later = Journey(households=10, days=60), int(now.timestamp()) + 8 * DAY
+    assert seed.is_current(one, source, now=later, zone=ZONE)
+    assert not seed.is_current(one, source, now=later, zone=ZONE, is_fresh=True)
+    other = Journey(households=11, days=60)
+    assert not seed.is_current(one, other, now=later, zone=ZONE)
+    assert not seed.is_current(one, source, now=later, zone="Europe/Belgrade")
 
 
 def test_versions_do_not_overlap(shop: Path) -> None:
@@ -234,9 +233,11 @@ def test_online_retail_is_converted(tmp_path: Path) -> None:
     assert [(one.net, one.is_guest) for one in baskets] == [(800, False), (250, True)]
 
 
-def test_an_unfinished_seed_is_built_again(tmp_path: Path) -> None:
-    """A seed that was interrupted is not taken for a finished one."""
+def test_an_unfinished_seed_is_not_taken(tmp_path: Path) -> None:
+    """A seed that was interrupted is not taken for a finished one, and can be built over."""
     path = tmp_path / "shop.sqlite"
+    source = Journey(households=10, days=60)
     sqlite3.connect(path).execute("create table meta (name text primary key, value text)")
-    build(path, datetime(2026, 5, 6, tzinfo=UTC))
-    assert store.meta(store.connect(path))["inputs"]
+    assert not seed.is_current(path, source, now=1_780_000_000, zone=ZONE)
+    build(path, datetime(2026, 5, 6, tzinfo=UTC), source)
+    assert seed.is_current(path, source, now=1_780_000_000, zone=ZONE)
