@@ -189,3 +189,16 @@ def test_every_kpi_has_its_golden_row(db: Warehouse, facts: Facts) -> None:
     for name, kpi in kpis.items():
         expected = (set(kpi.dimension_sets), set(kpi.grain), kpi.unit == "money")
         assert stored.get(name) == expected, name
+
+
+def test_rates_count_only_what_a_message_did(db: Warehouse, facts: Facts) -> None:
+    """A cart paid before any mail, and a refusal in the shop, are none of the message's."""
+    facts.event("email_sent", 1, "2026-03-10 09:00", contact=9)
+    facts.event("unsubscribed", 1, "2026-03-10 10:00", contact=8, campaign=None)
+    db.execute("update mkt_core.events set send_id = null where event_type = 'unsubscribed'")
+    facts.conversion(1, at("2026-03-10 11:00"))
+    rollup(db, [DAY])
+    assert numbers(db, "conversions", "2026-03-10") == row(1)
+    assert numbers(db, "conversion_rate", "2026-03-10") == row(0, 1, 0)
+    assert numbers(db, "unsubscribes", "2026-03-10") == row(1)
+    assert numbers(db, "unsubscribe_rate", "2026-03-10") == row(0, 1, 0)

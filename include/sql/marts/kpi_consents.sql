@@ -6,6 +6,7 @@ with facts as (
     select
         e.event_type,
         e.contact_id,
+        e.send_id is not null as is_by_mail,
         c.campaign,
         coalesce(e.properties ->> 'channel', 'email') as channel,
         %(first_day)s::date
@@ -28,7 +29,10 @@ sums as (
         grouping(f.campaign, f.channel) as level,
         count(*) filter (where f.event_type = 'email_sent') as sends,
         count(distinct f.contact_id) filter (where f.event_type = 'subscribed') as subscribers,
-        count(distinct f.contact_id) filter (where f.event_type = 'unsubscribed') as leavers
+        count(distinct f.contact_id) filter (where f.event_type = 'unsubscribed') as leavers,
+        count(distinct f.contact_id) filter (
+            where f.event_type = 'unsubscribed' and f.is_by_mail
+        ) as leavers_by_mail
     from pg_temp.kpi_calendar as c
     left join facts as f on c.date = f.date
     group by
@@ -58,7 +62,7 @@ final as (
         values
         ('subscribes', s.subscribers, null::bigint),
         ('unsubscribes', s.leavers, null),
-        ('unsubscribe_rate', s.leavers, s.sends)
+        ('unsubscribe_rate', s.leavers_by_mail, s.sends)
     ) as v (kpi, numerator, denominator)
 )
 

@@ -9,7 +9,7 @@ with events as (
         e.campaign_id,
         coalesce(e.properties ->> 'channel', 'email') as channel,
         coalesce(e.send_id::text, e.event_id::text) as message,
-        e.is_machine,
+        e.is_machine as is_apart,
         e.occurred_at
     from mkt_core.events as e
     where
@@ -22,7 +22,16 @@ with events as (
         n.campaign_id,
         'email' as channel,
         n.enrolment_id::text as message,
-        false as is_machine,
+        -- the rate counts only goals that a message of the campaign came before
+        not exists (
+            select 1 from mkt_core.events as m
+            where
+                m.contact_id = n.contact_id
+                and m.event_type = 'email_sent'
+                and m.campaign_id = n.campaign_id
+                and m.occurred_at >= n.entered_at
+                and m.occurred_at <= n.converted_at
+        ) as is_apart,
         n.converted_at as occurred_at
     from mkt_engage.enrolments as n
     where
@@ -37,10 +46,11 @@ facts as (
         e.channel,
         e.message,
         e.event_type = 'email_sent' as is_send,
-        e.event_type = 'email_opened' and not e.is_machine as is_open,
-        e.event_type = 'email_opened' and e.is_machine as is_machine_open,
-        e.event_type = 'email_clicked' and not e.is_machine as is_click,
+        e.event_type = 'email_opened' and not e.is_apart as is_open,
+        e.event_type = 'email_opened' and e.is_apart as is_machine_open,
+        e.event_type = 'email_clicked' and not e.is_apart as is_click,
         e.event_type = 'converted' as is_conversion,
+        e.event_type = 'converted' and not e.is_apart as is_mailed_conversion,
         %(first_day)s::date
         + width_bucket(e.occurred_at, %(day_starts)s::timestamptz[]) - 1 as date
     from events as e
@@ -59,7 +69,8 @@ sums as (
         count(distinct f.message) filter (where f.is_open) as opens,
         count(distinct f.message) filter (where f.is_machine_open) as machine_opens,
         count(distinct f.message) filter (where f.is_click) as clicks,
-        count(*) filter (where f.is_conversion) as conversions
+        count(*) filter (where f.is_conversion) as conversions,
+        count(*) filter (where f.is_mailed_conversion) as mailed_conversions
     from pg_temp.kpi_calendar as c
     left join facts as f on c.date = f.date
     group by
@@ -94,7 +105,7 @@ final as (
         ('conversions', s.conversions, null),
         ('open_rate', s.opens, s.sends),
         ('click_rate', s.clicks, s.sends),
-        ('conversion_rate', s.conversions, s.sends)
+        ('conversion_rate', s.mailed_conversions, s.sends)
     ) as v (kpi, numerator, denominator)
 )
 
