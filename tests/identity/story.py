@@ -340,9 +340,7 @@ def natural(db: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
 
     `merges` lists the joined identities that have no open merge: always none.
     """
-    return {
-        name: sorted(rows(db, _PERSON + query), key=repr) for name, query in _NATURAL.items()
-    }
+    return {name: sorted(rows(db, _PERSON + query), key=repr) for name, query in _NATURAL.items()}
 
 
 def forget(db: Warehouse) -> None:

@@ -107,7 +107,7 @@ def test_a_later_dated_grant_ends_our_own_unsubscription(
 def test_a_grant_ends_another_identitys_refusal_only_after_the_merge(
     shop: Shop, db: Warehouse, ledger: Ledger
 ) -> None:
-    """Whoever grants as the person they are known to be now is heard; a merge alone grants nothing."""
+    """Whoever grants as the person they are known to be is heard; a merge alone grants nothing."""
     phone = "+381641234567"
     say(shop, "UNSUBSCRIBED", hours(1), phone=phone)
     shop.customer(2, email_consent_updated_at=hours(2), phone=phone)
@@ -123,15 +123,21 @@ def test_subscribing_again_lifts_an_unsubscription_and_no_complaint(
 ) -> None:
     """A later grant ends `unsubscribed` of that brand; a complaint stays for good."""
     say(shop, "UNSUBSCRIBED", hours(1))
-    for reason, brand in (("unsubscribed", "journey"), ("unsubscribed", "other"), ("complaint", None)):
+    for reason, brand in (
+        ("unsubscribed", "journey"),
+        ("unsubscribed", "other"),
+        ("complaint", None),
+    ):
         db.execute(
-            "insert into mkt_engage.suppressions (contact_id, brand, channel, reason, source, since)"
+            "insert into mkt_engage.suppressions"
+            " (contact_id, brand, channel, reason, source, since)"
             " values (1, %s, 'email', %s, 'test', %s)",
             (brand, reason, hours(1)),
         )
     say(shop, "SUBSCRIBED", hours(9))
     assert rows(
-        db, "select brand, reason from mkt_engage.suppressions where lifted_at is null order by 2, 1"
+        db,
+        "select brand, reason from mkt_engage.suppressions where lifted_at is null order by 2, 1",
     ) == [(None, "complaint"), ("other", "unsubscribed")]
 
 

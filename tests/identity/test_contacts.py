@@ -130,7 +130,7 @@ def test_each_field_comes_from_the_best_record_that_has_it(shop: Shop, db: Wareh
 
 
 def test_history_grows_by_what_changed(shop: Shop, db: Warehouse) -> None:
-    """The first version is assumed; a name is no attribute; the latest (valid_from, batch) holds."""
+    """The first version is assumed; a name is no attribute; the last (valid_from, batch) holds."""
     shop.customer(1, tags=["kids:1"], updated_at=hours(1))
     shop.unify()
     shop.customer(1, tags=["kids:1"], first_name="Renamed", updated_at=hours(2))

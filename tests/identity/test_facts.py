@@ -149,7 +149,7 @@ def test_an_unchanged_order_dirties_nothing(shop: Shop, db: Warehouse) -> None:
 def test_deleted_and_test_orders_have_no_event(
     shop: Shop, db: Warehouse, gone: dict[str, bool]
 ) -> None:
-    """Their events go, the refund's too, and the buyer is a lead again; a revival brings all back."""
+    """Their events go, the refund's too, and the buyer is a lead again; a revival undoes it."""
     shop.order(1, 1)
     shop.refund(2, 1)
     shop.unify()
@@ -163,9 +163,7 @@ def test_deleted_and_test_orders_have_no_event(
     assert rows(db, "select lifecycle from mkt_core.contacts") == [("customer",)]
 
 
-def test_cancelling_adds_an_event_and_uncancelling_takes_it_back(
-    shop: Shop, db: Warehouse
-) -> None:
+def test_cancelling_adds_an_event_and_uncancelling_takes_it_back(shop: Shop, db: Warehouse) -> None:
     """The order stays placed; its cancellation is an event of its own, at its own instant."""
     shop.order(1, 1, cancelled_at=hours(30))
     shop.unify()
@@ -284,9 +282,7 @@ def test_an_instant_of_nonsense_loses_its_event_only(shop: Shop, db: Warehouse) 
     assert [row[1] for row in rows(db, EVENTS)] == ["2"]
 
 
-def test_an_account_without_a_file_waits_and_the_others_go_on(
-    shop: Shop, db: Warehouse
-) -> None:
+def test_an_account_without_a_file_waits_and_the_others_go_on(shop: Shop, db: Warehouse) -> None:
     """Its runs stay for later, the call fails naming it, and everything else is taken over."""
     stranger = Shop(db, "shop_unknown")
     stranger.order(1, 1)
@@ -296,9 +292,9 @@ def test_an_account_without_a_file_waits_and_the_others_go_on(
     with pytest.raises(FatalError, match=r"include/sources/shop_unknown\.yaml"):
         unify(db, report=lambda line: None)
     assert [row[1] for row in rows(db, EVENTS)] == ["2"]
-    assert rows(
-        db, "select account from mkt_ops.sync_runs where unified_batch is null"
-    ) == [("shop_unknown",)]
+    assert rows(db, "select account from mkt_ops.sync_runs where unified_batch is null") == [
+        ("shop_unknown",)
+    ]
 
 
 def test_a_large_batch_writes_what_small_ones_write(

@@ -95,7 +95,12 @@ def test_a_one_click_unsubscription_denies(
     ("topic", "agent", "seconds", "is_machine"),
     [
         ("email_opened", "Thunderbird", 3600, False),
-        ("email_opened", "Mozilla/5.0 (Windows NT 5.1) (via ggpht.com GoogleImageProxy)", 3600, True),
+        (
+            "email_opened",
+            "Mozilla/5.0 (Windows NT 5.1) (via ggpht.com GoogleImageProxy)",
+            3600,
+            True,
+        ),
         ("email_opened", "Mozilla/5.0", 3600, True),
         ("email_opened", "Mozilla/5.0 (X11; Linux x86_64)", 3600, False),
         ("email_opened", "Thunderbird", 4, True),

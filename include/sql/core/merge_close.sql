@@ -3,11 +3,11 @@
 -- rerun: changes nothing
 -- A merge ends when its two sides are different people again.
 
-update mkt_core.contact_merges as merges
+update mkt_core.contact_merges as joined
 set undone_batch = %(batch)s::bigint
 from unify_group as one
 inner join unify_group as other on one.label <> other.label
 where
-    merges.undone_batch is null
-    and merges.from_contact_id = one.profile_id
-    and merges.into_contact_id = other.profile_id;
+    joined.undone_batch is null
+    and joined.from_contact_id = one.profile_id
+    and joined.into_contact_id = other.profile_id;

@@ -32,7 +32,7 @@ with recursive reached (profile_id) as (
                                 all_holders.kind = own.kind
                                 and all_holders.key_hash = own.key_hash
                                 and not all_holders.is_cut
-                            limit %(max_people)s::bigint + 1
+                            limit %(max_people)s::bigint + 1 -- noqa: AM09
                         ) as bounded
                     ) as people,
                     (
@@ -43,7 +43,7 @@ with recursive reached (profile_id) as (
                                 and old_holders.key_hash = own.key_hash
                                 and not old_holders.is_cut
                                 and old_holders.batch < %(batch)s::bigint
-                            limit %(max_people)s::bigint + 1
+                            limit %(max_people)s::bigint + 1 -- noqa: AM09
                         ) as bounded
                     ) as old_people
             ) as counts
@@ -66,6 +66,6 @@ with recursive reached (profile_id) as (
 select
     members.profile_id,
     members.contact_id,
-    members.profile_id
+    members.profile_id as label
 from reached
 inner join mkt_core.contact_identities as members on reached.profile_id = members.profile_id;

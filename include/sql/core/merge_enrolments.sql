@@ -47,9 +47,9 @@ insert into mkt_engage.enrolment_log (
 )
 select
     enrolment_id,
-    0,
+    0 as tick_id,
     step_id,
-    null,
-    'merged',
+    null as to_step_id,
+    'merged' as reason,
     %(now)s::timestamptz
 from ended;

@@ -6,7 +6,10 @@
 -- profile_id never changes; a fact's batch stays, so that a move enrols nobody.
 
 with moves as materialized (
-    select profile_id, old_contact_id, label
+    select
+        profile_id,
+        old_contact_id,
+        label
     from unify_group
     where label <> old_contact_id
 ),
@@ -26,8 +29,10 @@ events as (
     returning
         held.occurred_at,
         case
-            when held.event_type like 'order\_%%' then 'orders'
-            when held.event_type like 'cart\_%%' then 'carts'
+            when
+                held.event_type in ('order_placed', 'order_cancelled', 'order_refunded')
+                then 'orders'
+            when held.event_type = 'cart_updated' then 'carts'
             when held.event_type in ('subscribed', 'unsubscribed') then 'consents'
             else 'email'
         end as kpi_group
@@ -59,7 +64,7 @@ consents as (
 
 sends as (
     update mkt_engage.sends as held
-    set contact_id = moves.label, shard = (moves.label %% 64)::smallint
+    set contact_id = moves.label, shard = mod(moves.label, 64)::smallint
     from moves
     inner join mkt_engage.enrolments as enrolments
         on
@@ -73,20 +78,35 @@ sends as (
 
 enrolments as (
     update mkt_engage.enrolments as held
-    set contact_id = moves.label, shard = (moves.label %% 64)::smallint
+    set contact_id = moves.label, shard = mod(moves.label, 64)::smallint
     from moves
     where held.contact_id = moves.old_contact_id and held.profile_id = moves.profile_id
 )
 
 insert into mkt_ops.dirty_days (kpi_group, date, batch)
-select distinct kpi_group, (occurred_at at time zone %(timezone)s)::date, %(batch)s::bigint
+select distinct
+    kpi_group,
+    (occurred_at at time zone %(timezone)s)::date,
+    %(batch)s::bigint
 from (
-    select kpi_group, occurred_at from events
+    select
+        kpi_group,
+        occurred_at
+    from events
     union all
-    select 'orders', placed_at from orders
+    select
+        'orders' as kpi_group,
+        placed_at as occurred_at
+    from orders
     union all
-    select 'carts', created_at from carts
+    select
+        'carts' as kpi_group,
+        created_at as occurred_at
+    from carts
     union all
-    select 'consents', changed_at from consents
+    select
+        'consents' as kpi_group,
+        changed_at as occurred_at
+    from consents
 ) as moments
 on conflict (kpi_group, date) do update set batch = excluded.batch;

@@ -18,7 +18,7 @@ with counted as (
                     holders.kind = keys.kind
                     and holders.key_hash = keys.key_hash
                     and not holders.is_cut
-                limit %(max_people)s::bigint + 1
+                limit %(max_people)s::bigint + 1 -- noqa: AM09
             ) as bounded
         ) as holders
     from unify_group as members

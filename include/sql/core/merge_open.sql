@@ -24,8 +24,8 @@ with joined as (
     where
         members.profile_id <> members.label
         and not exists (
-            select 1 from mkt_core.contact_merges as merges
-            where merges.from_contact_id = members.profile_id and merges.undone_batch is null
+            select 1 from mkt_core.contact_merges as known
+            where known.from_contact_id = members.profile_id and known.undone_batch is null
         )
 )
 
@@ -43,7 +43,7 @@ select
                 and others.profile_id <> all(joined.from_profile_ids)
         ),
         'key'
-    ),
+    ) as matched_on,
     %(batch)s::bigint,
     %(now)s::timestamptz,
     joined.from_profile_ids,
@@ -51,6 +51,6 @@ select
         select others.profile_id from unify_group as others
         where others.label = joined.into_id and others.profile_id <> all(joined.from_profile_ids)
         order by others.profile_id
-    )
+    ) as into_profile_ids
 from joined
 order by joined.from_id;

@@ -1,5 +1,6 @@
 -- grain: one cart of one shop account        key: (account, external_id)
--- reads: unify_changed, mkt_staging.carts        params: brands, batch, timezone, reporting_currency
+-- reads: unify_changed, mkt_staging.carts
+-- params: brands, batch, timezone, reporting_currency
 -- writes: mkt_core.carts, mkt_core.events (cart_updated), mkt_ops.dirty_days
 -- rerun: changes nothing
 --
@@ -91,11 +92,11 @@ written as (
         md5(concat_ws(
             ':', 'cart_updated', compared.account, compared.external_id,
             extract(epoch from compared.updated_at)
-        ))::uuid,
+        ))::uuid as event_id,
         compared.updated_at,
         compared.profile_id,
         compared.contact_id,
-        'cart_updated',
+        'cart_updated' as event_type,
         compared.external_id,
         compared.amount,
         compared.currency,
@@ -110,7 +111,7 @@ written as (
                 order by rates.date desc
                 limit 1
             )
-        end,
+        end as reporting_amount,
         stored.cart_id,
         compared.account,
         %(batch)s::bigint,
@@ -121,7 +122,7 @@ written as (
             case jsonb_typeof(compared.lines)
                 when 'array' then jsonb_array_length(compared.lines)
             end
-        ))
+        )) as properties
     from compared
     inner join stored
         on compared.account = stored.account and compared.external_id = stored.external_id
@@ -169,7 +170,7 @@ moments as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'carts',
+        'carts' as kpi_group,
         (occurred_at at time zone %(timezone)s)::date,
         %(batch)s::bigint
     from moments

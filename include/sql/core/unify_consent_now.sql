@@ -36,19 +36,20 @@ latest as (
 strictest as materialized (
     select distinct on (contact_id, brand, channel, topic) *
     from latest
-    where not exists (
-        select 1
-        from latest as granted
-        inner join joined on granted.contact_id = joined.contact_id
-        where
-            granted.status = 'granted'
-            and granted.contact_id = latest.contact_id
-            and granted.brand = latest.brand
-            and granted.channel = latest.channel
-            and granted.topic = latest.topic
-            and granted.changed_at > latest.changed_at
-            and granted.batch > greatest(latest.batch, joined.batch)
-    )
+    where
+        not exists (
+            select 1
+            from latest as granted
+            inner join joined on granted.contact_id = joined.contact_id
+            where
+                granted.status = 'granted'
+                and granted.contact_id = latest.contact_id
+                and granted.brand = latest.brand
+                and granted.channel = latest.channel
+                and granted.topic = latest.topic
+                and granted.changed_at > latest.changed_at
+                and granted.batch > greatest(latest.batch, joined.batch)
+        )
     order by
         contact_id asc, brand asc, channel asc, topic asc,
         array_position('{denied,pending,granted}'::text[], status), changed_at desc

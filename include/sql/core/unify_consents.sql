@@ -130,7 +130,7 @@ written as (
     select
         md5(concat_ws(
             ':', event_type, account, external_id, channel, topic, extract(epoch from said_at)
-        ))::uuid,
+        ))::uuid as event_id,
         said_at,
         profile_id,
         contact_id,
@@ -138,7 +138,7 @@ written as (
         channel,
         account,
         %(batch)s::bigint,
-        jsonb_build_object('brand', brand, 'channel', channel, 'topic', topic)
+        jsonb_build_object('brand', brand, 'channel', channel, 'topic', topic) as properties
     from turned
     on conflict do nothing
     returning occurred_at
@@ -163,7 +163,7 @@ lifted as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'consents',
+        'consents' as kpi_group,
         (changed_at at time zone %(timezone)s)::date,
         %(batch)s::bigint
     from stored

@@ -201,10 +201,10 @@ versions as (
     )
     select
         compared.contact_id,
-        greatest(compared.valid_from, before.valid_from),
+        greatest(compared.valid_from, before.valid_from) as valid_from,
         %(batch)s::bigint,
         compared.row_hash,
-        before.row_hash is null,
+        before.row_hash is null as is_assumed,
         compared.country,
         compared.region,
         compared.city,
@@ -232,7 +232,7 @@ versions as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'contacts',
+        'contacts' as kpi_group,
         (created_at at time zone %(timezone)s)::date,
         %(batch)s::bigint
     from compared

@@ -26,18 +26,18 @@ written as (
         send_id, source, batch, properties
     )
     select
-        md5(concat_ws(':', marked.channel || '_sent', marked.send_id))::uuid,
+        md5(concat_ws(':', marked.channel || '_sent', marked.send_id))::uuid as event_id,
         marked.occurred_at,
-        coalesce(enrolments.profile_id, marked.contact_id),
-        coalesce(enrolments.contact_id, marked.contact_id),
-        marked.channel || '_sent',
+        coalesce(enrolments.profile_id, marked.contact_id) as profile_id,
+        coalesce(enrolments.contact_id, marked.contact_id) as contact_id,
+        marked.channel || '_sent' as event_type,
         marked.send_id::text,
         marked.campaign_id,
         marked.step_id,
         marked.send_id,
         marked.via,
         %(batch)s::bigint,
-        jsonb_build_object('brand', marked.brand, 'channel', marked.channel)
+        jsonb_build_object('brand', marked.brand, 'channel', marked.channel) as properties
     from marked
     left join mkt_engage.enrolments as enrolments
         on marked.enrolment_id = enrolments.enrolment_id
@@ -49,7 +49,7 @@ written as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'email',
+        'email' as kpi_group,
         (occurred_at at time zone %(timezone)s)::date,
         %(batch)s::bigint
     from written

@@ -92,7 +92,7 @@ compared as materialized (
 
 numbered as (
     select
-        nextval(pg_get_serial_sequence('mkt_core.contact_identities', 'profile_id')) as number,
+        nextval(pg_get_serial_sequence('mkt_core.contact_identities', 'profile_id')) as next_id,
         fresh.*
     from (
         select * from compared
@@ -107,11 +107,11 @@ inserted as (
         first_seen_at, is_deleted, has_record, batch
     ) overriding system value
     select
-        number,
+        next_id as profile_id,
         system,
         account,
         external_id,
-        number,
+        next_id as contact_id,
         email,
         is_email_verified,
         phone,

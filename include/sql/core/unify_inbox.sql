@@ -55,8 +55,8 @@ written as (
         md5(concat_ws(
             ':', topic, 'receiver', brand,
             case topic when 'unsubscribed' then send_id::text else delivery_id end
-        ))::uuid,
-        min(occurred_at),
+        ))::uuid as event_id,
+        min(occurred_at) as occurred_at,
         profile_id,
         contact_id,
         topic,
@@ -64,12 +64,12 @@ written as (
         campaign_id,
         step_id,
         send_id,
-        'receiver',
+        'receiver' as source,
         %(batch)s::bigint,
-        bool_and(is_machine),
+        bool_and(is_machine) as is_machine,
         jsonb_strip_nulls(jsonb_build_object(
             'brand', brand, 'channel', channel, 'url', min(url)
-        ))
+        )) as properties
     from matched
     where
         topic <> 'unsubscribed'
@@ -96,11 +96,11 @@ refused as (
         contact_id,
         brand,
         channel,
-        'marketing',
-        'denied',
-        'consent',
-        min(occurred_at),
-        'receiver',
+        'marketing' as topic,
+        'denied' as status,
+        'consent' as legal_basis,
+        min(occurred_at) as changed_at,
+        'receiver' as source,
         %(batch)s::bigint
     from matched
     where topic = 'unsubscribed'

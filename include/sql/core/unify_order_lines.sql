@@ -36,7 +36,7 @@ resolved as materialized (
 waiting as (
     insert into mkt_core.waiting_facts (entity, account, parent_id, external_id, batch)
     select
-        'order_lines',
+        'order_lines' as entity,
         account,
         order_id,
         external_id,
@@ -166,7 +166,7 @@ updated as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'orders',
+        'orders' as kpi_group,
         (placed_at at time zone %(timezone)s)::date,
         %(batch)s::bigint
     from (

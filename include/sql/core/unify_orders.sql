@@ -194,7 +194,7 @@ written as (
                 order by rates.date desc
                 limit 1
             )
-        end,
+        end as reporting_amount,
         stored.order_id,
         facts.account,
         %(batch)s::bigint,
@@ -231,7 +231,7 @@ written as (
 taken_along as (
     insert into unify_changed (entity, account, external_id)
     select
-        'refunds',
+        'refunds' as entity,
         refunds.account,
         refunds.external_id
     from compared
@@ -262,7 +262,7 @@ moments as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'orders',
+        'orders' as kpi_group,
         (occurred_at at time zone %(timezone)s)::date,
         %(batch)s::bigint
     from moments

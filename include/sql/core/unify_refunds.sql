@@ -22,15 +22,19 @@ with compared as materialized (
         orders.contact_id,
         held.refunded_at as old_refunded_at,
         md5(concat_ws(':', 'order_refunded', incoming.account, incoming.external_id))::uuid
-        as event_id,
-        not (orders.is_test or orders.is_deleted or incoming.is_deleted)
-        and orders.profile_id is not null
-        and incoming.refunded_at >= '1970-01-01T00:00Z'
-        and incoming.refunded_at < '2100-01-01T00:00Z' as is_live,
-        held.external_id is null
-        or incoming.is_deleted
-        or (orders.order_id, incoming.refunded_at, incoming.amount, orders.currency)
-        is distinct from (held.order_id, held.refunded_at, held.amount, held.currency) as is_changed
+            as event_id,
+        (
+            not (orders.is_test or orders.is_deleted or incoming.is_deleted)
+            and orders.profile_id is not null
+            and incoming.refunded_at >= '1970-01-01T00:00Z'
+            and incoming.refunded_at < '2100-01-01T00:00Z'
+        ) as is_live,
+        (
+            held.external_id is null
+            or incoming.is_deleted
+            or (orders.order_id, incoming.refunded_at, incoming.amount, orders.currency)
+            is distinct from (held.order_id, held.refunded_at, held.amount, held.currency)
+        ) as is_changed
     from unify_changed as changed
     inner join mkt_staging.refunds as incoming
         on changed.account = incoming.account and changed.external_id = incoming.external_id
@@ -43,7 +47,12 @@ with compared as materialized (
 
 waiting as (
     insert into mkt_core.waiting_facts (entity, account, parent_id, external_id, batch)
-    select 'refunds', account, parent_id, external_id, %(batch)s::bigint
+    select
+        'refunds' as entity,
+        account,
+        parent_id,
+        external_id,
+        %(batch)s::bigint
     from compared
     where order_id is null and parent_id is not null and not is_deleted
     on conflict do nothing
@@ -64,16 +73,22 @@ stored as (
         account, external_id, order_id, refunded_at, amount, currency, batch
     )
     select
-        account, external_id, order_id, refunded_at, amount, currency, %(batch)s::bigint
+        account,
+        external_id,
+        order_id,
+        refunded_at,
+        amount,
+        currency,
+        %(batch)s::bigint
     from compared
     where order_id is not null and is_changed and not is_deleted
     on conflict (account, external_id) do update
-    set
-        order_id = excluded.order_id,
-        refunded_at = excluded.refunded_at,
-        amount = excluded.amount,
-        currency = excluded.currency,
-        batch = excluded.batch
+        set
+            order_id = excluded.order_id,
+            refunded_at = excluded.refunded_at,
+            amount = excluded.amount,
+            currency = excluded.currency,
+            batch = excluded.batch
 ),
 
 removed as (
@@ -92,7 +107,13 @@ written as (
         reporting_amount, order_id, source, batch, properties
     )
     select
-        event_id, refunded_at, profile_id, contact_id, 'order_refunded', order_external_id, amount,
+        event_id,
+        refunded_at,
+        profile_id,
+        contact_id,
+        'order_refunded' as event_type,
+        order_external_id,
+        amount,
         currency,
         amount * case
             when currency = %(reporting_currency)s then 1
@@ -105,20 +126,23 @@ written as (
                 order by rates.date desc
                 limit 1
             )
-        end,
-        order_id, account, %(batch)s::bigint, jsonb_build_object('brand', brand)
+        end as reporting_amount,
+        order_id,
+        account,
+        %(batch)s::bigint,
+        jsonb_build_object('brand', brand) as properties
     from compared
     where is_live
     on conflict (event_id, occurred_at) do update
-    set
-        profile_id = excluded.profile_id,
-        contact_id = excluded.contact_id,
-        amount = excluded.amount,
-        currency = excluded.currency,
-        reporting_amount = excluded.reporting_amount,
-        batch = excluded.batch,
-        properties = excluded.properties
-    where
+        set
+            profile_id = excluded.profile_id,
+            contact_id = excluded.contact_id,
+            amount = excluded.amount,
+            currency = excluded.currency,
+            reporting_amount = excluded.reporting_amount,
+            batch = excluded.batch,
+            properties = excluded.properties
+        where
         (held.profile_id, held.contact_id, held.amount, held.currency, held.reporting_amount)
         is distinct from (
             excluded.profile_id, excluded.contact_id, excluded.amount, excluded.currency,
@@ -140,7 +164,9 @@ moments as (
 dirty as (
     insert into mkt_ops.dirty_days (kpi_group, date, batch)
     select distinct
-        'orders', (occurred_at at time zone %(timezone)s)::date, %(batch)s::bigint
+        'orders' as kpi_group,
+        (occurred_at at time zone %(timezone)s)::date,
+        %(batch)s::bigint
     from moments
     where occurred_at is not null
     on conflict (kpi_group, date) do update set batch = excluded.batch

@@ -106,8 +106,8 @@ create table mkt_core.time_zones (
 );
 insert into mkt_core.time_zones (lower_name, time_zone)
 select
-    lower(name),
-    min(name)
+    lower(name) as lower_name,
+    min(name) as time_zone
 from pg_timezone_names group by lower(name);
 
 -- grain: one country, or one region of it, and the zone most of its people live in
@@ -122,7 +122,7 @@ comment on table mkt_core.region_time_zones is
 
 insert into mkt_core.region_time_zones (country, region, time_zone)
 select
-    'US',
+    'US' as country,
     regions.region,
     zones.time_zone
 from (

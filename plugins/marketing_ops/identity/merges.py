@@ -39,7 +39,9 @@ def regroup(batch: Batch, seeds: Iterable[int]) -> tuple[int, list[int]]:
     moves = batch.warehouse.execute(
         "select old_contact_id, label from unify_group where old_contact_id <> label"
     ).fetchall()
+    contacts = sorted({contact for move in moves for contact in move})
     if moves:
+        _hold_shards(batch, contacts)
         batch.run("merge_close")
         batch.run("merge_open")
         batch.run("merge_facts")
@@ -49,7 +51,20 @@ def regroup(batch: Batch, seeds: Iterable[int]) -> tuple[int, list[int]]:
         ensure_partitions(batch.warehouse, "mkt_engage.enrolment_log", today, today)
         batch.run("merge_enrolments")
     batch.warehouse.execute("drop table unify_group, unify_links")
-    return len(moves), sorted({contact for move in moves for contact in move})
+    return len(moves), contacts
+
+
+def _hold_shards(batch: Batch, contacts: list[int]) -> None:
+    """Wait for ticks at work on the shards of `contacts`, and hold new ones off until the commit.
+
+    A tick decides by what it read of a contact; a merge in between would send to two people in
+    the name of one.
+    """
+    from marketing_ops.campaigns.runner import SHARDS, lock_name
+
+    groups = settings().limits.shards
+    for group in sorted({contact % SHARDS % groups for contact in contacts}):
+        lock(batch.warehouse, *lock_name(group, groups))
 
 
 def refresh_contacts(batch: Batch, contacts: Iterable[int]) -> dict[str, Any]:
