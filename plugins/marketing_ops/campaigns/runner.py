@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -53,18 +53,35 @@ class TickReport:
     Attributes:
         at: the instant it ticked: never before an earlier tick's.
         batch: the last batch it saw.
-        counts: entered, left, moved, claimed, skipped, held; and `busy`: groups of shards that
-            another worker was at.
+        left: enrolments that reached a goal or an exit.
+        moved: enrolments that came to another step, or whose due instant moved.
+        busy: groups of shards that another worker was at.
     """
 
     tick_id: int
     at: datetime
     batch: int
-    counts: Counter[str] = field(default_factory=Counter)
+    entered: int = 0
+    left: int = 0
+    moved: int = 0
+    claimed: int = 0
+    skipped: int = 0
+    held: int = 0
+    busy: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What is not zero, by name."""
+        names = ("entered", "left", "moved", "claimed", "skipped", "held", "busy")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add one transaction's counts."""
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + count)
 
     def __str__(self) -> str:
-        names = ("entered", "left", "moved", "claimed", "skipped", "held", "busy")
-        return ", ".join(f"{self.counts[name]} {name}" for name in names if self.counts[name])
+        return ", ".join(f"{count} {name}" for name, count in self.counts.items())
 
 
 def group_of(group: int, groups: int) -> list[int]:
@@ -130,10 +147,10 @@ def _work(warehouse: Warehouse, book: Book, groups: list[int], result: TickRepor
     names = [":".join(str(part) for part in lock_name(group, count)) for group in groups]
     rows = sqlfile.execute(warehouse, "engage/tick_lock", {"names": names}).fetchall()
     free = [group for group, row in zip(groups, rows, strict=True) if row[0]]
-    result.counts += Counter(busy=len(groups) - len(free))
+    result.busy += len(groups) - len(free)
     if free:
         shards = sorted(shard for group in free for shard in group_of(group, count))
-        result.counts += _Group(warehouse, book, shards, result).run()
+        result.add(_Group(warehouse, book, shards, result).run())
 
 
 def _number(warehouse: Warehouse, at: datetime, batch: int, book: Book) -> int:
@@ -150,7 +167,7 @@ def _note(warehouse: Warehouse, result: TickReport) -> None:
     if result.counts:
         warehouse.execute(
             "update mkt_ops.ticks set counts = %s where tick_id = %s",
-            (Jsonb(dict(result.counts)), result.tick_id),
+            (Jsonb(result.counts), result.tick_id),
         )
 
 

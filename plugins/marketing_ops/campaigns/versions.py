@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from marketing_ops import content, yamlfile
+from marketing_ops import yamlfile
 from marketing_ops.campaigns import definition, plan, rules
 from marketing_ops.campaigns.definition import Campaign
 from marketing_ops.segments.definition import Registry, segments_folder
@@ -87,6 +87,8 @@ def freeze(campaign: Campaign) -> Frozen:
     Raises:
         FileProblemsError: a template or segment cannot be read.
     """
+    from marketing_ops import content  # its CSS inliner is not for the tick to load
+
     templates = {step.send.template for step in campaign.walk() if step.send is not None}
     frozen = {
         "templates": {name: content.load_template(name) for name in sorted(templates)},
