@@ -219,7 +219,7 @@ def test_run_of_a_gone_session_is_marked_and_a_living_one_is_not(
         other.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
         sync("customers")
     query = "select sync_run_id, status from mkt_ops.sync_runs"
-    status = dict(db.execute(query).fetchall())
+    status: dict[int, str] = dict(db.execute(query).fetchall())
     assert (status[dead], status[alive]) == ("failed", "running")
 
 

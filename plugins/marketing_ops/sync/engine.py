@@ -21,7 +21,7 @@ from marketing_ops.sync.store import Progress, Store
 
 Report = Callable[[str], None]
 
-BATCH_ROWS = 25_000
+BATCH_ROWS = 20_000
 BATCH_BYTES = 16 * 1024 * 1024
 PAGES_AHEAD = 4
 REPORT_SECONDS = 10.0

@@ -56,17 +56,17 @@ def _put(line: queue.Queue[object], item: object, stopped: threading.Event) -> b
 
 
 class Behind(Generic[T]):
-    """Hands items to `work` in a thread of its own, at most one waiting while one is worked on.
+    """Hands items to `work` in a thread of its own, one at a time: two items are alive at most.
 
-    Use as a context manager: leaving it waits for the work handed over; after an error in either
-    thread what still waits is not worked on.
+    Use as a context manager: leaving it waits for the work handed over. After an error in either
+    thread no further item is worked on.
     """
 
     def __init__(self, work: Callable[[T], None]) -> None:
         self._work = work
-        self._line: queue.Queue[object] = queue.Queue(maxsize=1)
+        self._line: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(1)
         self._failed: list[BaseException] = []
-        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sync-load", daemon=True)
 
     def __enter__(self) -> Behind[T]:
@@ -74,38 +74,28 @@ class Behind(Generic[T]):
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if error is not None:
-            self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self._line.put(_END, timeout=_TICK_SECONDS)
-                break
-            except queue.Full:
-                continue
+        self._line.put(_END)
         self._thread.join()
         if error is None and self._failed:
             raise self._failed[0]
 
     def put(self, item: T) -> None:
-        """Hand over an item; waits while another one waits already.
+        """Hand over an item as soon as the one before it is done.
 
         Raises:
             The error that `work` raised for an earlier item.
         """
-        while True:
-            if self._failed:
-                raise self._failed[0]
-            try:
-                self._line.put(item, timeout=_TICK_SECONDS)
-            except queue.Full:
-                continue
-            return
+        self._idle.acquire()
+        if self._failed:
+            raise self._failed[0]
+        self._line.put(item)
 
     def _run(self) -> None:
         while (item := self._line.get()) is not _END:
-            if self._failed or self._stopped.is_set():
-                continue
             try:
                 self._work(item)  # type: ignore[arg-type]  # whatever is no end is an item
             except BaseException as error:  # raised again in the other thread
                 self._failed.append(error)
+            finally:
+                del item
+                self._idle.release()
