@@ -29,7 +29,7 @@ class SmtpAccountHook(BaseHook):
         account = self.get_connection(self.smtp_conn_id)
         extra = account.extra_dejson
         security, timeout = extra.get("security", "starttls"), float(extra.get("timeout") or 30)
-        kind = smtplib.SMTP_SSL if security == "tls" else smtplib.SMTP
+        kind = smtplib.SMTP_SSL if security == "ssl" else smtplib.SMTP
         session = kind(account.host or "", account.port or 0, timeout=timeout)
         if security == "starttls":
             session.starttls()

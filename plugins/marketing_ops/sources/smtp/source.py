@@ -16,7 +16,7 @@ SMTP = Source(
         fields={
             "security": FormField(
                 label="Security",
-                description="starttls, tls or none",
+                description="starttls, ssl or none",
                 default="starttls",
             ),
             "timeout": FormField(label="Timeout in seconds", kind="integer", default=30),
