@@ -13,18 +13,18 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import requests
+
+from demo.layout import CLOCK, HOME, Layout
+from marketing_ops import clock, deployment, warehouse
 from marketing_ops.campaigns import control, definition
 from marketing_ops.campaigns.runner import tick
+from marketing_ops.connections import from_environment
 from marketing_ops.delivery.runner import deliver
 from marketing_ops.identity.runner import unify
 from marketing_ops.kpis.runner import rollup
 from marketing_ops.segments.runner import refresh
-from marketing_ops.sync.runner import sync_stream
-
-from demo.layout import CLOCK, HOME, Layout
-from marketing_ops import clock, deployment, warehouse
-from marketing_ops.connections import from_environment
 from marketing_ops.settings import Source, settings, sources
+from marketing_ops.sync.runner import sync_stream
 from marketing_ops.warehouse import Warehouse
 from marketing_ops.window import Window
 

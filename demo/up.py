@@ -200,9 +200,8 @@ def _others_ended_well(api: AirflowApi, began: str, say: Callable[[str], None]) 
 
 
 def _summarise() -> bool:
-    from marketing_ops.kpis import summary
-
     from marketing_ops import warehouse
+    from marketing_ops.kpis import summary
 
     with warehouse.connect(application="marketing_ops demo") as connection:
         found = summary.demo_summary(connection)

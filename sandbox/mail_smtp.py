@@ -109,7 +109,7 @@ class _Handler:
 
 
 def _drop(server: SMTP) -> None:
-    if server.transport is not None:
+    if isinstance(server.transport, asyncio.WriteTransport):
         server.transport.abort()
 
 

@@ -1,4 +1,4 @@
-"""The command `marketing-ops`: what a person types. Exit code 0 = done, 1 = a problem, 2 = usage."""
+"""The command `marketing-ops`: what a person types. Exit code 0 done, 1 a problem, 2 usage."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ create table mkt_ops.stop_switch (
 create table mkt_ops.sending_modes (
     account text primary key,
     mode text not null check (mode in ('off', 'allow_list', 'live')),
-    allow_list text [] not null default '{}',
+    allow_list text[] not null default '{}',
     actor text not null,
     changed_at timestamptz not null
 );

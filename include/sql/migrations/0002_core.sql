@@ -149,7 +149,7 @@ create table mkt_core.orders (
     current_amount numeric not null,
     discount_amount numeric not null default 0,
     refunded_amount numeric not null default 0,
-    discount_codes text [] not null default '{}',
+    discount_codes text[] not null default '{}',
     utm_source text,
     utm_medium text,
     utm_campaign text,
