@@ -267,6 +267,15 @@ def contact_of(db: Warehouse, external_id: object) -> int:
     return int(found[0][0])
 
 
+def same_person(db: Warehouse, *external_ids: object) -> bool:
+    """Whether these identities are one contact, and that contact has a row."""
+    found = {contact_of(db, external_id) for external_id in external_ids}
+    known = rows(
+        db, "select contact_id from mkt_core.contacts where contact_id = any(%s)", list(found)
+    )
+    return len(found) == 1 and len(known) == 1
+
+
 VOLATILE = {
     "mkt_core.contacts": "contact_id, email, phone, first_name, last_name, country, region, city,"
     " postal_code, language, time_zone, birth_date, lifecycle, created_at, attributes, is_deleted",

@@ -13,18 +13,9 @@ from marketing_ops.errors import FatalError, RetryableError
 from marketing_ops.identity.merges import undo
 from marketing_ops.settings import settings
 from marketing_ops.warehouse import Warehouse
-from tests.identity.story import Ledger, Shop, contact_of, hours, rows, snapshot
+from tests.identity.story import Ledger, Shop, contact_of, hours, rows, same_person, snapshot
 
 PHONE = "+381641234567"
-
-
-def same(db: Warehouse, *external_ids: object) -> bool:
-    """Whether these identities are one contact, and that contact has a row."""
-    found = {contact_of(db, external_id) for external_id in external_ids}
-    known = rows(
-        db, "select contact_id from mkt_core.contacts where contact_id = any(%s)", list(found)
-    )
-    return len(found) == 1 and len(known) == 1
 
 
 def merges(db: Warehouse) -> list[tuple[object, ...]]:
@@ -47,7 +38,7 @@ def test_a_guest_order_joins_the_customer_of_its_address(shop: Shop, db: Warehou
     shop.order(2, 1)
     done = shop.unify()
     assert done.merges == 1
-    assert same(db, "c1@example.com", 1)
+    assert same_person(db, "c1@example.com", 1)
     assert rows(db, "select count(*), count(distinct contact_id) from mkt_core.orders") == [(2, 1)]
     assert rows(db, "select distinct contact_id from mkt_core.events") == [(1,)]
     assert merges(db) == [(2, 1, "email")]
@@ -60,7 +51,7 @@ def test_phones_join_only_in_the_international_form(shop: Shop, db: Warehouse) -
     shop.customer(3, phone="064 123 4567")
     shop.customer(4, phone="064 123 4567")
     shop.unify()
-    assert same(db, 1, 2)
+    assert same_person(db, 1, 2)
     assert len({contact_of(db, number) for number in (1, 3, 4)}) == 3
     assert merges(db) == [(2, 1, "phone")]
     assert rows(db, "select count(*) from mkt_core.contacts where phone is null") == [(2,)]
@@ -72,7 +63,7 @@ def test_chains_of_keys_are_one_person(shop: Shop, db: Warehouse) -> None:
     shop.customer(2, email="a@example.com", phone=PHONE)
     shop.customer(3, phone=PHONE)
     shop.unify()
-    assert same(db, 1, 2, 3)
+    assert same_person(db, 1, 2, 3)
     assert contact_of(db, 3) == 1
     assert merges(db) == [(2, 1, "email+phone"), (3, 1, "phone")]
     assert rows(db, "select count(*) from mkt_core.contacts") == [(1,)]
@@ -84,7 +75,7 @@ def test_a_key_of_too_many_people_joins_nobody(shop: Shop, db: Warehouse, one_by
     for number in range(1, 7):
         if number == 6:
             shop.unify()
-            assert same(db, 1, 2, 3, 4, 5)
+            assert same_person(db, 1, 2, 3, 4, 5)
         shop.customer(number, phone=PHONE)
         shop.order(number, number)
         if one_by_one:
@@ -115,7 +106,7 @@ def test_a_merge_survives_a_changed_address(shop: Shop, db: Warehouse) -> None:
     shop.unify()
     shop.customer(1, email="new@example.com")
     shop.unify()
-    assert same(db, "old@example.com", 1)
+    assert same_person(db, "old@example.com", 1)
     assert rows(db, "select email from mkt_core.contacts") == [("new@example.com",)]
 
 
@@ -283,8 +274,8 @@ def test_undo_parts_the_two_and_they_stay_apart(shop: Shop, db: Warehouse, ledge
     shop.customer(2, phone=PHONE, first_name="Again")
     shop.customer(3, phone=PHONE)
     shop.unify()
-    assert same(db, 1, 3)
-    assert not same(db, 1, 2)
+    assert same_person(db, 1, 3)
+    assert not same_person(db, 1, 2)
 
 
 def test_undo_of_a_group_keeps_the_group(shop: Shop, db: Warehouse) -> None:
@@ -295,10 +286,10 @@ def test_undo_of_a_group_keeps_the_group(shop: Shop, db: Warehouse) -> None:
     shop.unify()
     shop.customer(3, phone=PHONE, email="c1@example.com")
     shop.unify()
-    assert same(db, 1, 2, 3)
+    assert same_person(db, 1, 2, 3)
     found = rows(db, "select merge_id from mkt_core.contact_merges where into_contact_id = 1")
     undo(db, found[0][0], "tester")
-    assert same(db, 2, 3)
+    assert same_person(db, 2, 3)
     assert contact_of(db, 1) == 1
     assert merges(db) == [(3, 2, "phone")]
 
@@ -311,8 +302,8 @@ def test_undo_through_a_common_acquaintance(shop: Shop, db: Warehouse) -> None:
     shop.customer(3, email="a@example.com", phone=PHONE)
     shop.unify()
     undo(db, 1, "tester")
-    assert not same(db, 1, 2)
-    assert same(db, 1, 3)
+    assert not same_person(db, 1, 2)
+    assert same_person(db, 1, 3)
 
 
 def test_undo_of_nothing_says_so(shop: Shop, db: Warehouse) -> None:

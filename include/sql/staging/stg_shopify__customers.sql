@@ -37,15 +37,15 @@ select
     customers.id as external_id,
     'email'::text as channel,
     'marketing'::text as topic,
-    case upper(customers.email_marketing_state)
-        when 'SUBSCRIBED' then 'granted'
-        when 'PENDING' then 'pending'
-        when 'NOT_SUBSCRIBED' then 'none'
-        else 'denied'
+    -- null: the shop says nothing
+    case
+        when upper(customers.email_marketing_state) = 'SUBSCRIBED' then 'granted'
+        when upper(customers.email_marketing_state) = 'PENDING' then 'pending'
+        when upper(customers.email_marketing_state) = 'NOT_SUBSCRIBED' then 'none'
+        when customers.email_marketing_state is not null then 'denied'
     end as status,
     'consent'::text as legal_basis,
     customers.email_consent_updated_at as changed_at,
     coalesce(customers.source_updated_at, customers.updated_at, customers.loaded_at) as updated_at,
     customers.sync_run_id
-from mkt_raw.shopify__customers as customers
-where customers.email_marketing_state is not null;
+from mkt_raw.shopify__customers as customers;
