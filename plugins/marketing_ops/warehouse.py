@@ -45,7 +45,7 @@ def connect(
 def open_warehouse(connection: Connection, *, application: str = "marketing_ops") -> Warehouse:
     """As `connect`, for a connection already found. `extra.socket` names a unix socket folder."""
     try:
-        return psycopg.connect(
+        opened = psycopg.connect(
             host=connection.extra.get("socket") or connection.host or None,
             port=connection.port,
             dbname=connection.schema or "postgres",
@@ -67,6 +67,8 @@ def open_warehouse(connection: Connection, *, application: str = "marketing_ops"
             f"Postgres at `{connection.conn_id}` cannot be reached: check its host and port, and"
             " that the server runs"
         ) from error
+    opened.prepared_max = 500  # one process runs all engines' statements; 100 would evict them
+    return opened
 
 
 @contextmanager
