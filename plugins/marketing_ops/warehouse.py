@@ -307,3 +307,22 @@ def as_of_batch(warehouse: Warehouse, instant: datetime) -> int:
         "select coalesce(max(batch), 0) from mkt_ops.batches where closed_at <= %s", (instant,)
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+FOR_FEW = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+
+
+def plan_for_few(warehouse: Warehouse) -> None:
+    """Plan this transaction's statements for a few rows: by index, once a session.
+
+    Planning these statements anew takes longer than running them on a few rows, and the planner
+    cannot know that a run's rows are twenty of a million.
+    """
+    calls = (f"set_config('{name}', '{value}', true)" for name, value in FOR_FEW.items())
+    warehouse.execute(f"select {', '.join(calls)}".encode())

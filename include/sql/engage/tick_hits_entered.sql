@@ -2,6 +2,19 @@
 -- reads: tick_entered, mkt_engage.enrolments, mkt_core.events
 -- rerun: once a transaction, into an empty table
 -- params: watches (as in tick_hits_events), batch, at
+-- Materialized: the few who have just entered come first, whatever the planner expects.
+with entered as materialized (
+    select
+        n.enrolment_id,
+        n.campaign_id,
+        n.version,
+        n.contact_id,
+        n.entered_at,
+        n.ctx
+    from tick_entered as i
+    inner join mkt_engage.enrolments as n on i.enrolment_id = n.enrolment_id
+)
+
 insert into tick_hits (enrolment_id, event_id, occurred_at, event_type, is_goal, is_exit)
 select
     n.enrolment_id,
@@ -10,8 +23,7 @@ select
     e.event_type,
     w.is_goal,
     w.is_exit
-from tick_entered as i
-inner join mkt_engage.enrolments as n on i.enrolment_id = n.enrolment_id
+from entered as n
 inner join
     jsonb_to_recordset(%(watches)s)
         as w (

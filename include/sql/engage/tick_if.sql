@@ -22,7 +22,8 @@ tick_scope as materialized (
     select distinct d.contact_id from due as d
 ),
 
-moving as (
+-- Materialized: the rule is worked out once, not for each column that follows from it.
+moving as materialized (
     select
         a.enrolment_id,
         a.next_step_id,

@@ -29,6 +29,7 @@ from marketing_ops.warehouse import (
     Warehouse,
     ensure_partitions,
     last_batch,
+    plan_for_few,
     translated_errors,
 )
 
@@ -39,6 +40,8 @@ LOCK = "campaign tick"
 MOST_TOGETHER = 5_000
 """With no more due than this, all free groups are one transaction; with more, each is its own, so
 that several workers share them and no lock is held for long."""
+FEW = 200
+"""Up to this many due are looked up by index: the planner cannot know how few they are."""
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 _MOST_DELETED = 100 * 8192
@@ -123,7 +126,10 @@ def _tick(warehouse: Warehouse, at: datetime, report: Callable[[str], None]) -> 
     if sum(due.values()) <= MOST_TOGETHER:
         with warehouse.transaction():
             # Few are due: one plan for every call is cheaper than the best plan for each.
-            warehouse.execute("set local plan_cache_mode = force_generic_plan")
+            if sum(due.values()) <= FEW:
+                plan_for_few(warehouse)
+            else:
+                warehouse.execute("set local plan_cache_mode = force_generic_plan")
             result = TickReport(_number(warehouse, at, batch, book), at, batch)
             _work(warehouse, book, wanted, result)
             _note(warehouse, result)

@@ -21,7 +21,6 @@ from marketing_ops.identity.statements import (
     SMALL_ROWS,
     Batch,
     bigints,
-    plan_for_few,
     plan_for_many,
 )
 from marketing_ops.warehouse import (
@@ -29,6 +28,7 @@ from marketing_ops.warehouse import (
     ensure_partitions,
     lock,
     open_batch,
+    plan_for_few,
     translated_errors,
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.types.numeric import Int8
 
 from marketing_ops import sqlfile
-from marketing_ops.warehouse import Warehouse
+from marketing_ops.warehouse import FOR_FEW, Warehouse
 
 SMALL_ROWS = 2000
 """Up to this many rows of each entity a batch is looked up by index, above it is hashed."""
@@ -26,7 +26,7 @@ class Batch:
 
     Attributes:
         number: the batch.
-        is_small: planned for a few rows; see `plan_for_few`.
+        is_small: planned for a few rows; see `warehouse.plan_for_few`.
         params: brands, batch, timezone, reporting_currency, now.
     """
 
@@ -47,28 +47,9 @@ class Batch:
         return dict(zip([column.name for column in cursor.description], row, strict=True))
 
 
-_FOR_FEW = {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "max_parallel_workers_per_gather": "0",
-}
-
-
-def plan_for_few(warehouse: Warehouse) -> None:
-    """Plan this transaction's statements for a few rows: by index, once a session.
-
-    Planning these statements anew takes longer than running them on a few rows, and the planner
-    cannot know that a run's rows are twenty of a million.
-    """
-    calls = (f"set_config('{name}', '{value}', true)" for name, value in _FOR_FEW.items())
-    warehouse.execute(f"select {', '.join(calls)}".encode())
-
-
 def plan_for_many(warehouse: Warehouse, systems: Iterable[str]) -> None:
     """Give the planner back its choices, true sizes of the tables, and room to hash and sort."""
-    for name in _FOR_FEW:
+    for name in FOR_FEW:
         warehouse.execute(f"set local {name} to default".encode())
     warehouse.execute("select set_config('work_mem', '128MB', true)")
     tables = warehouse.execute(

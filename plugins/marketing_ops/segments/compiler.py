@@ -221,18 +221,22 @@ class Compiler:
         events, versions = self.tables.events, self.tables.event_versions
         if self.mode != "known_at":
             return events.alias("e")
-        batch = sa.bindparam("batch", type_=sa.BigInteger)
         shared = [column.name for column in versions.c if column.name != "gone_batch"]
-        current = sa.select(*(events.c[name] for name in shared)).where(events.c.batch <= batch)
-        replaced = sa.select(*(versions.c[name] for name in shared)).where(
-            versions.c.batch <= batch, versions.c.gone_batch > batch
-        )
+        never = sa.cast(sa.null(), sa.BigInteger).label("gone_batch")
+        # Conditions inside the arms would keep Postgres from looking a few contacts up by index.
+        current = sa.select(*(events.c[name] for name in shared), never)
+        replaced = sa.select(*(versions.c[name] for name in shared), versions.c.gone_batch)
         return sa.union_all(current, replaced).subquery("e")
 
     def _known(self, table: Any) -> list[Expression]:
         """Which facts of a table with a `batch` the mode may see."""
         if self.mode == "known_at":
-            return [table.c.batch <= sa.bindparam("batch", type_=sa.BigInteger)]
+            batch = sa.bindparam("batch", type_=sa.BigInteger)
+            known = [table.c.batch <= batch]
+            if "gone_batch" in table.c:
+                gone = table.c.gone_batch
+                known.append(sa.or_(gone.is_(None), gone > batch))
+            return known
         if self.mode == "unheard":
             batches = sa.bindparam("unheard", type_=ARRAY(sa.BigInteger))
             return [table.c.batch != sa.func.all(batches)]
