@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from marketing_ops import warehouse
-from marketing_ops.errors import FatalError
+from marketing_ops.errors import FatalError, RetryableError
 from marketing_ops.warehouse import Warehouse
 
 
@@ -64,3 +64,21 @@ def test_data_errors_do_not_quote_the_value(db: Warehouse) -> None:
     assert "22P02" in str(caught.value)
     assert "ana@" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_a_statement_of_ours_that_cannot_be_bound_is_fatal(db: Warehouse) -> None:
+    """A missing parameter is a bug: a retry would hide it, the sentence must not say `busy`."""
+    with pytest.raises(FatalError, match="could not be sent"), warehouse.translated_errors():
+        db.execute("select %(missing)s", {"other": 1})
+
+
+def test_a_full_disk_is_retryable_and_says_what_to_do(db: Warehouse) -> None:
+    """SQLSTATE 53100: nothing was stored, free space and clear the task."""
+    db.execute(
+        "create function full_disk() returns trigger language plpgsql as"
+        " $$ begin raise exception 'no space left' using errcode = '53100'; end $$;"
+        " create trigger full_disk before insert on mkt_ops.audit_log"
+        " for each row execute function full_disk()"
+    )
+    with pytest.raises(RetryableError, match="Free space"), warehouse.translated_errors():
+        warehouse.audit(db, "me", "test", "x", {})

@@ -84,6 +84,8 @@ def translated_errors() -> Iterator[None]:
 
 
 def _translated(error: psycopg.Error) -> RetryableError | FatalError:
+    if error.sqlstate is None and not isinstance(error, psycopg.OperationalError):
+        return FatalError(f"a statement could not be sent to Postgres: {type(error).__name__}")
     state = error.sqlstate or "08006"
     if state == "53100":
         return RetryableError(
