@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -84,9 +85,9 @@ class MarketingOpsOperator(BaseOperator):
                 incidents.close_incidents(warehouse, subject)
         return counts
 
+    @abstractmethod
     def work(self, warehouse: Warehouse, context: Context) -> Counts:
         """Call the engine; an autocommit connection to a warehouse of the right version."""
-        raise NotImplementedError
 
     def report(self, line: str) -> None:
         """Show a line of progress in the task's log."""
@@ -141,23 +142,17 @@ def _is_count(value: Any) -> bool:
 
 
 def _as_airflow_error(error: Exception, log: Any) -> Exception:
-    import psycopg
-
     if isinstance(error, QuotaExhaustedError):
         return AirflowSkipException(
             f"postponed: {error} (the quota is back in {error.reset_seconds:.0f} s)"
         )
     if isinstance(error, RetryableError):
         return RetryableError(str(error), retry_after=error.retry_after)
-    log.error("%s raised at %s", type(error).__name__, _where(error))
-    if isinstance(error.__cause__, psycopg.DataError):
-        # Its primary message quotes the value, which may be a person's.
-        state = error.__cause__.sqlstate
-        return AirflowFailException(
-            f"Postgres refuses a value ({state}): a record does not fit the table it goes to"
-        )
     if isinstance(error, MarketingOpsError):
+        log.error("%s", error)  # Airflow folds the exception below into one long line
+        log.info("raised as %s at %s", type(error).__name__, _where(error))
         return AirflowFailException(str(error))
+    log.error("%s raised at %s", type(error).__name__, _where(error))
     # Not one of ours, so a fault of this code. Its message may quote anything: not shown.
     return AirflowFailException(
         f"an error nobody foresaw ({type(error).__name__}): the log names its place; report it"
