@@ -52,7 +52,9 @@ format: $(STAMP) ## Let ruff and sqlfluff format the code
 	@$(BIN)/sqlfluff fix -q include/sql
 
 bench: $(STAMP) ## Measure the figures the README quotes, beside their peers
-	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	@$(BIN)/python benchmarks/bench_dags.py
+	@$(BIN)/python benchmarks/bench_sync.py --sandbox
+	@$(BIN)/python benchmarks/bench_kpis.py
 
 lock: ## Resolve requirements*.txt anew into requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -85,7 +85,7 @@ def _started(
 
 def _finished(shop: ShopifyClient, operation_id: str) -> dict[str, Any]:
     """The operation once it is COMPLETED."""
-    wait = _FIRST_WAIT
+    waited = 0.0
     while True:
         found = shop.query(_POLL, {"id": operation_id}).get("bulkOperation")
         if not found:
@@ -94,8 +94,10 @@ def _finished(shop: ShopifyClient, operation_id: str) -> dict[str, Any]:
         if status == "COMPLETED":
             return dict(found)
         if status in ("CREATED", "RUNNING", "CANCELING"):
+            # A tenth of what it took so far: the end is never noticed much later than that.
+            wait = min(max(_FIRST_WAIT, waited / 10), _LONGEST_WAIT)
             shop.http.sleep(wait)
-            wait = min(wait * 1.5, _LONGEST_WAIT)
+            waited += wait
             continue
         if code == "ACCESS_DENIED":
             raise FatalError(
