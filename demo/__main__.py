@@ -1,10 +1,11 @@
-"""`python -m demo up|stop|reset|logs|status|psql`; the Makefile calls it."""
+"""`python -m demo up|stop|reset|logs|status|psql|env`; the Makefile calls it."""
 
 from __future__ import annotations
 
 import argparse
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,20 @@ from demo import layout, postgres, supervisor
 def main() -> int:
     """Run one command; returns the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    commands = ["up", "stop", "reset", "logs", "status", "psql"]
+    commands = ["up", "stop", "reset", "logs", "status", "psql", "env"]
     parser.add_argument("command", choices=commands)
     parser.add_argument("--data", metavar="DIR", help="seed the sandbox from documented CSV files")
     options = parser.parse_args()
     if options.command == "up":
         return _up(options.data)
-    actions = {"stop": _stop, "reset": _reset, "logs": _logs, "status": _status, "psql": _psql}
+    actions = {
+        "stop": _stop,
+        "reset": _reset,
+        "logs": _logs,
+        "status": _status,
+        "psql": _psql,
+        "env": _env,
+    }
     return actions[options.command]()
 
 
@@ -87,6 +95,16 @@ def _psql() -> int:
     servers = postgres.start()
     command = [postgres.client(), make_conninfo(servers.uri, dbname=servers.warehouse["schema"])]
     return subprocess.run(command, check=False).returncode  # noqa: S603
+
+
+def _env() -> int:
+    """Shell lines that let `marketing-ops` find the demo: eval "$(python -m demo env)"."""
+    known = layout.load_or_create(keep_ports=True)
+    environment = layout.environment(known, postgres.start().warehouse)
+    for name in sorted(environment):
+        if name.startswith(("AIRFLOW_CONN_", "MARKETING_OPS_")):
+            print(f"export {name}={shlex.quote(environment[name])}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -215,5 +215,6 @@ def _say_where(known: Layout) -> None:
 Airflow    {known.url("airflow")}   admin / admin   (also ops, marketer, oncall: password = name)
 Mailbox    {known.url("sandbox", "/mail/")}
 Warehouse  .venv/bin/python -m demo psql
+Commands   eval "$(.venv/bin/python -m demo env)"; .venv/bin/marketing-ops --help
 Stop       make stop      (make reset also deletes the data; make logs follows the logs)
 """)
