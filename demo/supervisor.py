@@ -69,6 +69,10 @@ def launch(group: str, members: dict[str, list[str]], environment: dict[str, str
             start_new_session=True,
         )
     _pid_file(group).write_text(str(process.pid))
+    # A process that has just begun has no command line in /proc yet: nobody would know it for ours.
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while _pid(group) is None and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def is_running(group: str) -> bool:

@@ -103,3 +103,11 @@ def test_taken_port_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert kept.ports == second.ports
     assert second.secrets == first.secrets
     assert (tmp_path / "state.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_group_is_known_to_run_as_soon_as_it_is_launched(home: Path) -> None:
+    """Whoever waits for a service asks at once; a young process has no command line yet."""
+    command = {"sleeper": [sys.executable, "-c", SLEEPER, str(home / "pids")]}
+    for _ in range(5):
+        supervisor.launch("group", command, dict(os.environ))
+        assert supervisor.is_running("group")
