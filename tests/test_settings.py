@@ -91,3 +91,11 @@ def test_shipped_files_load() -> None:
     found, problems = configuration.sources()
     assert found
     assert problems == []
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    """What is kept between calls is never older than the file."""
+    path = write(tmp_path, SOURCE)
+    assert yamlfile.load(path, Source) is yamlfile.load(path, Source)
+    write(tmp_path, SOURCE.replace("brand: rs", "brand: de"))
+    assert yamlfile.load(path, Source).brand == "de"

@@ -62,11 +62,28 @@ def read(path: Path) -> Any:
 
 
 def load(path: Path, model: type[ModelT]) -> ModelT:
-    """The file as a `model`, whose unknown keys must be forbidden.
+    """The file as a `model`, whose unknown keys must be forbidden. Treat it as immutable.
+
+    A file that did not change since this process last read it is not read again: engines ask for
+    the users' files at every call.
 
     Raises:
         FileProblemsError: every problem with file, line, key and the nearest right spelling.
     """
+    stat = path.stat()
+    key, version = (path, model), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    known = _loaded.get(key)
+    if known is None or known[0] != version:
+        known = _loaded[key] = (version, _validated(path, model))
+    found = known[1]
+    assert isinstance(found, model)
+    return found
+
+
+_loaded: dict[tuple[Path, type[BaseModel]], tuple[tuple[int, int, int], BaseModel]] = {}
+
+
+def _validated(path: Path, model: type[ModelT]) -> ModelT:
     data = read(path)
     try:
         return model.model_validate(data)
