@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import fcntl
 import os
 import shlex
@@ -48,11 +49,21 @@ def _up(data: str | None) -> int:
             return 1
         if data:
             os.environ["DEMO_DATA"] = str(Path(data).resolve())
+            _keep_currency(Path(data) / "shop.csv")
         try:
             return up()
         except KeyboardInterrupt:
             print("\ninterrupted: `make demo` goes on where it was, `make stop` stops the rest")
             return 130
+
+
+def _keep_currency(shop: Path) -> None:
+    """Remember the currency that the user's shop.csv names, if it is there and names one."""
+    if shop.exists():
+        with shop.open(encoding="utf-8", newline="") as lines:
+            values = {row["name"]: row["value"] for row in csv.DictReader(lines)}
+        if values.get("currency"):
+            layout.CURRENCY.write_text(values["currency"])
 
 
 def _stop() -> int:

@@ -17,6 +17,8 @@ HOME = Path(os.environ.get("MARKETING_OPS_DEMO_HOME") or PROJECT / ".demo").reso
 LOGS = HOME / "logs"
 CLOCK = HOME / "clock"
 STATE = HOME / "state.json"
+CURRENCY = HOME / "currency"
+"""The currency of the user's own data: the demo reports in it, since nobody gave it rates."""
 POSTGRES_VARIABLE = "MARKETING_OPS_POSTGRES"
 
 _PREFERRED_PORTS = {
@@ -101,6 +103,8 @@ def environment(layout: Layout, warehouse: dict[str, Any]) -> dict[str, str]:
     base["MARKETING_OPS_INCLUDE"] = str(PROJECT / "include")
     base["MARKETING_OPS_RECEIVER_URL"] = layout.url("receiver")
     base["PYTHONUNBUFFERED"] = "1"
+    if CURRENCY.exists():
+        base["MARKETING_OPS_REPORTING_CURRENCY"] = CURRENCY.read_text().strip()
     for conn_id, fields in connections(layout, warehouse).items():
         base[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(fields)
     return base

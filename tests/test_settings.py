@@ -99,3 +99,16 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert yamlfile.load(path, Source) is yamlfile.load(path, Source)
     write(tmp_path, SOURCE.replace("brand: rs", "brand: de"))
     assert yamlfile.load(path, Source).brand == "de"
+
+
+def test_environment_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One settings.yaml serves a laptop and production: address and currency may differ."""
+    configuration.settings.cache_clear()
+    monkeypatch.setenv("MARKETING_OPS_RECEIVER_URL", "https://mail.example.com")
+    monkeypatch.setenv("MARKETING_OPS_REPORTING_CURRENCY", "GBP")
+    try:
+        found = configuration.settings()
+        assert found.receiver_url == "https://mail.example.com"
+        assert found.reporting_currency == "GBP"
+    finally:
+        configuration.settings.cache_clear()

@@ -15,7 +15,10 @@ from marketing_ops.durations import Duration, Share
 from marketing_ops.errors import FatalError
 from marketing_ops.paths import include_root
 
-RECEIVER_URL_VARIABLE = "MARKETING_OPS_RECEIVER_URL"
+_OVERRIDES = {
+    "receiver_url": "MARKETING_OPS_RECEIVER_URL",
+    "reporting_currency": "MARKETING_OPS_REPORTING_CURRENCY",
+}
 
 
 class _Strict(BaseModel):
@@ -121,14 +124,15 @@ class Source(_Strict):
 def settings() -> Settings:
     """The deployment's settings, read once per process.
 
-    `MARKETING_OPS_RECEIVER_URL` overrides `receiver_url`: one file serves several environments.
+    `MARKETING_OPS_RECEIVER_URL` and `MARKETING_OPS_REPORTING_CURRENCY` override what the file
+    says: one file serves several environments.
 
     Raises:
         FileProblemsError: file, line, key and the nearest right spelling of what is wrong.
     """
     loaded = yamlfile.load(include_root() / "settings.yaml", Settings)
-    named = os.environ.get(RECEIVER_URL_VARIABLE)
-    return loaded.model_copy(update={"receiver_url": named}) if named else loaded
+    named = {key: os.environ.get(variable) for key, variable in _OVERRIDES.items()}
+    return loaded.model_copy(update={key: value for key, value in named.items() if value})
 
 
 def sources() -> tuple[dict[str, Source], list[yamlfile.Problem]]:
