@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -218,15 +218,6 @@ def lock(warehouse: Warehouse, *parts: object) -> None:
     warehouse.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 
 
-def try_lock(warehouse: Warehouse, *parts: object) -> bool:
-    """As `lock`, but returns False at once when another transaction holds it."""
-    name = ":".join(str(part) for part in parts)
-    row = warehouse.execute(
-        "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (name,)
-    ).fetchone()
-    return bool(row and row[0])
-
-
 def open_batch(warehouse: Warehouse, kind: str, *, is_baseline: bool) -> int:
     """Number the next batch of facts; call inside the transaction that writes them.
 
@@ -268,7 +259,7 @@ def ensure_partitions(warehouse: Warehouse, table: str, first: date, last: date)
     created = 0
     month = first.replace(day=1)
     while month <= last:
-        following = (month.replace(day=28) + _FOUR_DAYS).replace(day=1)
+        following = (month.replace(day=28) + timedelta(days=4)).replace(day=1)
         partition = f"{name}_{month:%Y%m}"
         known = warehouse.execute("select to_regclass(%s)", (f"{schema}.{partition}",)).fetchone()
         if known is None or known[0] is None:
@@ -287,9 +278,6 @@ def ensure_partitions(warehouse: Warehouse, table: str, first: date, last: date)
             created += 1
         month = following
     return created
-
-
-_FOUR_DAYS = date(2000, 1, 5) - date(2000, 1, 1)
 
 
 def audit(

@@ -10,6 +10,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from marketing_ops import sqlfile
+from marketing_ops.content.files import CONTACT
 from marketing_ops.delivery.channels.message import Sender
 from marketing_ops.delivery.channels.smtp import Outcome
 from marketing_ops.settings import Settings
@@ -21,18 +22,6 @@ LEASE = timedelta(minutes=15)
 
 MAX_ATTEMPTS = 6
 """Temporary refusals of one send before it counts as rejected."""
-
-CONTACT_FIELDS = (
-    "email",
-    "first_name",
-    "last_name",
-    "city",
-    "region",
-    "country",
-    "postal_code",
-    "language",
-    "attributes",
-)
 
 
 @dataclass(frozen=True)
@@ -253,6 +242,6 @@ def _decision(row: dict[str, Any]) -> Decision:
             brand=row["brand"],
             is_transactional=row["is_transactional"],
             ctx=row["ctx"],
-            contact={name: row[name] for name in CONTACT_FIELDS},
+            contact={name: row[name] for name in CONTACT},
         )
     return Decision(row["send_id"], row["due_at"], row["status"], row["reason"], taken)
