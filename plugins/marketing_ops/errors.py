@@ -36,6 +36,20 @@ class QuotaExhaustedError(MarketingOpsError):
         self.reset_seconds = reset_seconds
 
 
+class TokenRefusedError(FatalError):
+    """The account's token is refused. The HTTP layer renews it once and repeats the call, if the
+    account's way to log in has another; otherwise it is what it says, fatal."""
+
+
+class StillRunningError(MarketingOpsError):
+    """The vendor still prepares a file. What was read is committed; a run after `retry_after`
+    seconds goes on, and needs no worker until then."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class RecordRejectedError(MarketingOpsError):
     """One record cannot be stored. It goes to `mkt_ops.rejected_records`; the run goes on."""
 

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from marketing_ops.connections import Connection
+from marketing_ops.sources.shared import Shared
 
 ColumnType = Literal["text", "bigint", "numeric", "boolean", "timestamptz", "jsonb"]
 Schedule = Literal["hourly", "daily", "off"]
+Dag = Literal["shop", "crm", "engagement", "ads"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,13 @@ class Stream:
         parent: for a child, the parent's name.
         deletes: this stream's records say that rows of the named stream are gone; it has no
             table of its own. Its columns are `id` (of the row that is gone) and the cursor.
+        absorbs: a text column with the ids of the rows that were merged into this one, separated
+            by semicolons; they are tombstoned together with the row that names them.
         is_complete: a full read shows every record there is, so that absence means deletion.
+        is_reconciled: the nightly comparison lists the vendor's keys and repairs what differs.
+        max_slices: into how many parts an initial load may be cut that are read side by side.
         schedule: how often it is read unless the user says otherwise.
+        dag: which of the sync DAGs reads it: `sync_<dag>`.
         entity: the core entity unify makes of it, "" for none.
         note: what a user has to know (scopes, retention).
         api: what only the vendor's own reader understands (query text, sort keys).
@@ -78,8 +85,12 @@ class Stream:
     parent_column: str = ""
     parent: str = ""
     deletes: str = ""
+    absorbs: str = ""
     is_complete: bool = False
+    is_reconciled: bool = False
+    max_slices: int = 1
     schedule: Schedule = "hourly"
+    dag: Dag = "shop"
     entity: str = ""
     note: str = ""
     api: Mapping[str, Any] = field(default_factory=dict)
@@ -99,6 +110,9 @@ class ReadRequest:
         is_bulk: read it as one file.
         is_full: everything there is, not a window.
         resume: the state of the last page that an earlier, interrupted run committed.
+        part: one of `Source.slices`, the part of a full read to read; None = the whole.
+        patience: how many seconds a reader may wait for the vendor to prepare a file; after that
+            it raises `StillRunningError` and a later run goes on with the committed state.
     """
 
     since: datetime | None
@@ -106,6 +120,8 @@ class ReadRequest:
     is_bulk: bool = False
     is_full: bool = False
     resume: Mapping[str, Any] | None = None
+    part: Mapping[str, Any] | None = None
+    patience: float = float("inf")
 
 
 @dataclass
@@ -181,11 +197,63 @@ def _form_field(item: FormField) -> dict[str, Any]:
     return {"label": item.label, "description": item.description, "schema": schema}
 
 
-ClientFactory = Callable[[Connection, float], Any]
-"""Builds a client from a connection and the share of the vendor's quota it may use."""
+ClientFactory = Callable[[Connection, float, Shared], Any]
+"""Builds a client from a connection, the share of the vendor's quota it may use, and what the
+processes that use the account share (pace, token)."""
 
 Reader = Callable[[Any, Stream, ReadRequest], Iterator[Page]]
 """Reads a stream through a client, one page at a time."""
+
+Key = tuple[str, str]
+"""A record's id and its time of change as ISO text, "" where the vendor shows none."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a vendor lets an account do, as far as it says.
+
+    Attributes:
+        calls_per_second: at most, for this kind of stream; None = unknown.
+        calls_per_day: at most; None = no daily quota.
+        left_today: calls left of the daily quota; None = unknown.
+    """
+
+    calls_per_second: float | None = None
+    calls_per_day: int | None = None
+    left_today: int | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `marketing-ops doctor`.
+
+    Attributes:
+        what: what was looked at: `login`, `scopes`, `quota`, `clock`, `version`, ...
+        is_ok: False = somebody has to act.
+        says: what was found, and when it is not ok what to do; no secret, no address.
+    """
+
+    what: str
+    is_ok: bool
+    says: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one recipient of a write, in the order in which they were given.
+
+    Attributes:
+        key: the recipient as given (a vendor's id or an address).
+        status: `done`, `unchanged` (it was so before), `missing` (the vendor does not know it),
+            `rejected` (for good), `unknown` (the vendor may or may not have done it).
+        reason: the vendor's code for a rejection, without personal data.
+        external_id: the id of what was made, where something was made.
+    """
+
+    key: str
+    status: Literal["done", "unchanged", "missing", "rejected", "unknown"]
+    reason: str = ""
+    external_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,6 +266,15 @@ class Source:
         client: builds its client; None for a system that is only written to.
         read: reads one of its streams.
         streams: what can be read, parents before children, without the children themselves.
+        count: how many records of a stream (or of one of its slices) there are; None = the vendor
+            does not say.
+        slices: cuts a full read into at most that many parts (JSON objects) that together are the
+            whole; each comes back as `ReadRequest.part`.
+        keys: the keys of every record of a stream that is there now (or of one slice), in pages.
+        fetch: the records with these ids as `Page.records` has them; what is gone is left out.
+        quota: what the vendor lets the account do with a stream.
+        check: looks at login, scopes, versions and quota, for `marketing-ops doctor`.
+        writers: what can be written to it: name -> function of the client that returns outcomes.
         has_webhooks: the vendor can push changes.
         channels: delivery channels it can carry.
     """
@@ -207,6 +284,13 @@ class Source:
     client: ClientFactory | None = None
     read: Reader | None = None
     streams: tuple[Stream, ...] = ()
+    count: Callable[[Any, Stream, Mapping[str, Any] | None], int | None] | None = None
+    slices: Callable[[Any, Stream, int], list[dict[str, Any]]] | None = None
+    keys: Callable[[Any, Stream, Mapping[str, Any] | None], Iterator[list[Key]]] | None = None
+    fetch: Callable[[Any, Stream, list[str]], list[dict[str, Any]]] | None = None
+    quota: Callable[[Any, Stream], Quota] | None = None
+    check: Callable[[Any], Iterator[Finding]] | None = None
+    writers: Mapping[str, Callable[..., list[Outcome]]] = field(default_factory=dict)
     has_webhooks: bool = False
     channels: tuple[str, ...] = ()
 

@@ -19,6 +19,7 @@ from marketing_ops.paths import include_root
 from marketing_ops.sources import registry
 from marketing_ops.sources.base import ReadRequest, Source, Stream
 from marketing_ops.sources.httpclient import DownloadGoneError
+from marketing_ops.sources.shared import InProcess
 from marketing_ops.sync.engine import EPOCH, Engine, Policy
 from marketing_ops.sync.statements import statements_of
 from marketing_ops.sync.store import Run, Store
@@ -162,7 +163,7 @@ def _client(plan: _Plan, connection: Connection) -> Any:
     digest = hashlib.sha256(secret.encode()).hexdigest()
     key = f"{connection.conn_id}:{plan.source.quota_share}:{digest}"
     if key not in _clients:
-        _clients[key] = plan.system.client(connection, plan.source.quota_share)
+        _clients[key] = plan.system.client(connection, plan.source.quota_share, InProcess())
         if len(_clients) > _CLIENTS_KEPT:
             _clients.popitem(last=False)
     return _clients[key]

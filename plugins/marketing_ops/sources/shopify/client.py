@@ -14,6 +14,7 @@ from marketing_ops import clock
 from marketing_ops.connections import Connection
 from marketing_ops.errors import FatalError, RetryableError
 from marketing_ops.sources.httpclient import LONGEST_WAIT_SECONDS, Answer, HttpClient, retrying
+from marketing_ops.sources.shared import Shared
 from marketing_ops.sources.shopify import answers
 
 API_VERSION = "2026-10"
@@ -172,6 +173,6 @@ def _object(answer: Answer) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def build(connection: Connection, quota_share: float) -> ShopifyClient:
+def build(connection: Connection, quota_share: float, _shared: Shared) -> ShopifyClient:
     """The client factory of the Shopify source."""
     return ShopifyClient(connection, quota_share)
