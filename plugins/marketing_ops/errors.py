@@ -42,12 +42,17 @@ class TokenRefusedError(FatalError):
 
 
 class StillRunningError(MarketingOpsError):
-    """The vendor still prepares a file. What was read is committed; a run after `retry_after`
-    seconds goes on, and needs no worker until then."""
+    """The vendor still prepares a file.
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
+    Attributes:
+        retry_after: seconds after which to ask again; nothing needs a worker until then.
+        state: what to resume with.
+    """
+
+    def __init__(self, message: str, *, retry_after: float, state: dict[str, object]) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.state = state
 
 
 class RecordRejectedError(MarketingOpsError):

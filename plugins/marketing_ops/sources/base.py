@@ -42,7 +42,8 @@ class Stream:
     Attributes:
         name: as users write it in include/sources and as the raw table is called.
         columns: the first one is the key and is named `id`.
-        cursor: the column with the source's own time of change; "" for children.
+        cursor: the column with the source's own time of change; "" for children, and for a
+            snapshot: a stream without such a time, which every run reads as a whole.
         overlap: how far the cursor is moved back, for what the vendor shows late.
         filter_margin: how far the vendor's filter has to start earlier (and end later) than the
             window because it compares less exactly than by instant. Records outside the window

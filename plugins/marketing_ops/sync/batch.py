@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -85,6 +85,7 @@ class Batch:
 
     Attributes:
         newest: the largest source time among the rows, as text; "" without one.
+        absorbed: id of a row that was merged into one of these -> the time of that one.
         records: how many records stood by themselves (lines or roots), for the source's count.
 
     Args:
@@ -101,6 +102,7 @@ class Batch:
         self.roots = 0
         self.pages = 0
         self.bytes = 0
+        self.absorbed: dict[str, str] = {}
         self._spans: dict[str, list[tuple[int, int]]] = {}
         self._on_lines = [child for child in self.children if child.stream.line_mark]
         self._earlier = before.root.times() if before is not None and self._on_lines else {}
@@ -224,13 +226,14 @@ class Batch:
             fields = shape.fast(record) or shape.careful(record)
             if is_escaped:
                 fields = escape(fields)
-            key, stamp = fields[0], fields[shape.cursor or 0]
+            key = fields[0]
+            stamp = NULL if shape.cursor is None else fields[shape.cursor]
             line = line_of(fields, stamp)
         except UnicodeEncodeError:
             reason = "holds text that is not valid UTF-8, or a number that is none"
             self._reject_root(record, nested, reason)
             return
-        if key is NULL or stamp is NULL:
+        if key is NULL or (stamp is NULL and shape.cursor is not None):
             reason = "has no id" if key is NULL else f"has no usable {self.stream.cursor}"
             self._reject_root(record, nested, reason)
             return
@@ -251,8 +254,10 @@ class Batch:
         root.stamps.append(stamp)
         if spans:
             self._spans[key] = spans
-        if stamp[:-1] > self.newest[:-1]:
+        if stamp is not NULL and stamp[:-1] > self.newest[:-1]:
             self.newest = stamp
+        if shape.absorbs is not None and fields[shape.absorbs] is not NULL:
+            self.absorbed.update((old, stamp) for old in _ids_in(fields[shape.absorbs], key))
 
     def _reject_root(
         self, record: dict[str, Any], nested: list[list[Any] | None], reason: str
@@ -333,6 +338,14 @@ def _take(record: dict[str, Any], path: str) -> list[Any] | None:
     for part in rest:
         value = value.get(part) if isinstance(value, dict) else None
     return value if isinstance(value, list) else None
+
+
+def _ids_in(text: str, own: str) -> Iterator[str]:
+    """The ids in an `absorbs` column, without the row's own (a vendor may list it too)."""
+    for part in text.split(";"):
+        old = part.strip()
+        if old and old != own:
+            yield old
 
 
 def _id_of(record: Any) -> str | None:

@@ -7,13 +7,14 @@ A read that is over with its first page needs no thread at all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from marketing_ops.errors import FatalError
+from marketing_ops.errors import FatalError, MarketingOpsError
 from marketing_ops.sources.base import Page, Stream
 from marketing_ops.sync.batch import Batch
 from marketing_ops.sync.flow import Behind, ahead
@@ -36,7 +37,8 @@ class Policy:
     Attributes:
         moves_cursor: False for a backfill.
         keeps_state: save where to go on, for an interrupted initial load.
-        until: the frozen end of the window; no cursor goes beyond it.
+        until: the frozen end of the window; no cursor goes beyond it. Of an interrupted full read,
+            that of its first run: what changed since may have been read before it changed.
         cursor_each_batch: the cursor may follow each batch, since pages come in its order.
         floor: the cursor when nothing at all was found, None = leave it.
         state: what an interrupted run had saved.
@@ -60,17 +62,30 @@ class _Task:
 class Engine:
     """Runs one stream's pages through a store."""
 
-    def __init__(self, stream: Stream, store: Store, policy: Policy, report: Report) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        store: Store,
+        policy: Policy,
+        report: Report,
+        *,
+        expected: int | None = None,
+    ) -> None:
         self.stream, self.store, self.policy, self.report = stream, store, policy, report
+        self.expected = expected
         self.newest = str(policy.state.get("newest", ""))
         self.records = int(policy.state.get("records", 0))
         self.roots = int(policy.state.get("roots", 0))
         self.unresolved = int(policy.state.get("unresolved", 0))
+        self.resumed_roots = self.roots
         self.started = self.reported = time.monotonic()
         self.is_fresh = bool(store.run.fresh)
 
-    def run(self, pages: Iterator[Page]) -> None:
+    def run(self, pages: Generator[Page, None, None], *, is_threaded: bool = False) -> None:
         """Read all pages and store them.
+
+        Args:
+            is_threaded: the pages are read ahead already.
 
         Raises:
             RetryableError, FatalError: of the source or the store; what was committed stays.
@@ -79,13 +94,10 @@ class Engine:
         if not first.has_more:
             self._store(self._last_task(self._filled(first), first))
             return
-        more = ahead(pages, PAGES_AHEAD)
-        try:
-            with Behind(self._store) as loader:
-                for task in self._tasks(chain((first,), more)):
-                    loader.put(task)
-        finally:
-            more.close()
+        more = pages if is_threaded else ahead(pages, PAGES_AHEAD)
+        with closing(more), Behind(self._store) as loader:
+            for task in self._tasks(chain((first,), more)):
+                loader.put(task)
 
     def _filled(self, page: Page) -> Batch:
         batch = Batch(self.stream)
@@ -94,13 +106,19 @@ class Engine:
 
     def _tasks(self, pages: Iterator[Page]) -> Iterator[_Task]:
         batch, page = Batch(self.stream), Page()
-        for page in pages:
-            batch.add_page(page)
-            is_marker = page.has_more and not (page.records or page.lines or page.broken)
-            is_full = batch.size >= BATCH_ROWS or batch.bytes >= BATCH_BYTES
-            if page.has_more and (is_full or (is_marker and self.policy.keeps_state)):
+        try:
+            for page in pages:
+                batch.add_page(page)
+                is_marker = page.has_more and not (page.records or page.lines or page.broken)
+                is_full = batch.size >= BATCH_ROWS or batch.bytes >= BATCH_BYTES
+                if page.has_more and (is_full or (is_marker and self.policy.keeps_state)):
+                    yield self._task(batch, page.state)
+                    batch = Batch(self.stream, before=batch)
+        except MarketingOpsError:
+            # A quota that ends in the middle must not cost what was read before it.
+            if batch.size:
                 yield self._task(batch, page.state)
-                batch = Batch(self.stream, before=batch)
+            raise
         yield self._last_task(batch, page)
 
     def _task(self, batch: Batch, state: dict[str, Any] | None) -> _Task:
@@ -135,6 +153,7 @@ class Engine:
             "roots": self.roots,
             "unresolved": self.unresolved,
             "fresh": self.is_fresh,
+            "until": self.policy.until.isoformat(),
         }
 
     def _cursor(self) -> datetime | None:
@@ -177,5 +196,15 @@ class Engine:
         seconds = max(time.monotonic() - self.started, 0.001)
         return (
             f"{self.store.run.account} {self.stream.name}: {fetched} fetched, {stored} stored,"
-            f" {rejected} rejected, {fetched / seconds:.0f} rows/s"
+            f" {rejected} rejected, {fetched / seconds:.0f} rows/s{self._remaining(seconds)}"
+        )
+
+    def _remaining(self, seconds: float) -> str:
+        """How far a read of known size is, and the minutes it still takes at this pace."""
+        read_here = self.roots - self.resumed_roots
+        if not self.expected or read_here <= 0 or self.roots >= self.expected:
+            return ""
+        minutes = (self.expected - self.roots) / (read_here / seconds) / 60
+        return (
+            f", {self.roots / self.expected:.0%} of about {self.expected}, {minutes:.0f} min left"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -99,3 +99,58 @@ class Behind(Generic[T]):
             finally:
                 del item
                 self._idle.release()
+
+
+def together(
+    sources: Iterable[Callable[[], Iterator[T]]], threads: int, depth: int
+) -> Generator[tuple[int, T], None, None]:
+    """The items of several sources as they come, each with its source's number.
+
+    `threads` sources are read at a time, in their order; at most `depth` items wait. The items of
+    one source keep their order. The first error of a source is raised after what was read before
+    it; closing the generator stops every thread at its next item.
+    """
+    line: queue.Queue[object] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+    failed: list[BaseException] = []
+    waiting = iter(list(enumerate(sources)))
+    turn = threading.Lock()
+
+    def fetch() -> None:
+        try:
+            while True:
+                with turn:
+                    number, source = next(waiting, (-1, None))
+                if source is None:
+                    return
+                for item in source():
+                    if not _put(line, (number, item), stopped):
+                        return
+        except BaseException as error:  # raised again in the reader's thread
+            failed.append(error)
+        finally:
+            _put(line, _END, stopped)
+
+    workers = [
+        threading.Thread(target=fetch, name=f"sync-fetch-{number}", daemon=True)
+        for number in range(threads)
+    ]
+    for worker in workers:
+        worker.start()
+    running = len(workers)
+    try:
+        while running and not failed:
+            item = line.get()
+            if item is _END:
+                running -= 1
+            else:
+                yield item  # type: ignore[misc]  # whatever is no end is an item
+        while not line.empty():  # what was read before the error
+            if (item := line.get_nowait()) is not _END:
+                yield item  # type: ignore[misc]
+        if failed:
+            raise failed[0]
+    finally:
+        stopped.set()
+        for worker in workers:
+            worker.join()

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
-from weakref import WeakSet
+from typing import Any
 
-from marketing_ops import clock, settings, sqlfile, yamlfile
-from marketing_ops.connections import Connection, Resolver
-from marketing_ops.errors import FatalError, MarketingOpsError, QuotaExhaustedError
-from marketing_ops.paths import include_root
-from marketing_ops.sources import registry
-from marketing_ops.sources.base import ReadRequest, Source, Stream
+from marketing_ops.connections import Resolver
+from marketing_ops.errors import FatalError
+from marketing_ops.sources.base import Page, ReadRequest, Stream
 from marketing_ops.sources.httpclient import DownloadGoneError
-from marketing_ops.sources.shared import InProcess
+from marketing_ops.sync.account import AccountShare
 from marketing_ops.sync.engine import EPOCH, Engine, Policy
+from marketing_ops.sync.job import Job, Kind, Plan, Report, plan_of
+from marketing_ops.sync.parts import Parts
 from marketing_ops.sync.statements import statements_of
-from marketing_ops.sync.store import Run, Store
-from marketing_ops.warehouse import Warehouse, check_version, translated_errors
+from marketing_ops.warehouse import Warehouse
 from marketing_ops.window import Window
 
-Kind = Literal["initial", "incremental", "backfill", "full_refresh"]
-Report = Callable[[str], None]
-
 _LONG_BACKFILL = timedelta(days=2)
-_CLIENTS_KEPT = 16
 _log = logging.getLogger(__name__)
-
-_clients: OrderedDict[str, Any] = OrderedDict()
-_checked: WeakSet[Warehouse] = WeakSet()
-_sources: dict[tuple[Any, ...], settings.Source] = {}
 
 
 def log(line: str) -> None:
@@ -85,6 +71,8 @@ def sync_stream(
     kind: Kind | None = None,
     resolve: Resolver,
     report: Report = log,
+    patience: float = float("inf"),
+    resume: dict[str, Any] | None = None,
 ) -> SyncReport:
     """Bring one stream of one account up to date in the raw tables.
 
@@ -96,177 +84,156 @@ def sync_stream(
         kind: None = `initial` when the stream has no cursor yet, else `incremental`.
         resolve: finds the account's connection.
         report: takes lines of progress.
+        patience: how many seconds to wait here while the vendor prepares a file.
+        resume: the state of the `StillRunningError` that an earlier call raised.
 
     Raises:
         FatalError: configuration, a refused token or request, books that do not balance.
         RetryableError: unreachable, throttled or interrupted; a rerun goes on where it stopped.
         QuotaExhaustedError: a daily quota is used up; the run is recorded as postponed.
+        StillRunningError: the vendor still prepares a file; recorded as postponed.
     """
-    plan = _planned(account, stream)
-    job = _Job(warehouse, plan, window, report)
-    with translated_errors():
-        if warehouse not in _checked:
-            check_version(warehouse)
-            _checked.add(warehouse)
-        job.open(kind)
-    try:
-        with translated_errors():
-            job.read(resolve)
-    except BaseException as error:
-        job.close_failed(error)
-        raise
-    return job.close()
+    plan = plan_of(account, stream)
+    job = Job(warehouse, plan, window, report)
+    with job.running(kind):
+        client, share = job.client(resolve)
+        with share.slot(plan.source.pool_slots, report):
+            return _Sync(job, client, share, patience, resume).run()
 
 
-@dataclass(frozen=True)
-class _Plan:
-    source: settings.Source
-    system: Source
-    stream: Stream
+class _Sync:
+    """Reads a stream through its client into the job's store."""
 
+    def __init__(
+        self,
+        job: Job,
+        client: Any,
+        share: AccountShare,
+        patience: float,
+        resume: dict[str, Any] | None,
+    ) -> None:
+        self.job, self.client, self.share, self.patience = job, client, share, patience
+        self.plan: Plan = job.plan
+        self.stream: Stream = job.stream
+        self.warehouse = job.warehouse
+        self.is_snapshot = not job.stream.cursor
+        is_whole = job.kind in ("initial", "full_refresh")
+        self.is_full = is_whole or (self.is_snapshot and job.kind == "incremental")
+        self.state = resume or (job.state if job.kind == "initial" else {})
+        if is_whole and "until" in self.state:
+            job.until = datetime.fromisoformat(self.state["until"])
 
-def _planned(account: str, stream: str) -> _Plan:
-    source = _source(account)
-    system = registry.system(source.system)
-    declared = system.stream(stream)
-    if declared is None:
-        known = {item.name for item in system.streams}
-        hint = yamlfile.did_you_mean(stream, known)
-        raise FatalError(f"{source.system} has no stream `{stream}`.{hint}")
-    if source.streams.get(stream, declared.schedule) == "off":
-        raise FatalError(f"`{stream}` is off in include/sources/{account}.yaml")
-    return _Plan(source, system, declared)
-
-
-def _source(account: str) -> settings.Source:
-    """The account's file, read again only when a file in the folder changed."""
-    folder = include_root() / "sources"
-    marks = tuple(
-        (path.name, stat.st_mtime_ns, stat.st_size)
-        for path in sorted(folder.glob("*.yaml"))
-        for stat in (path.stat(),)
-    )
-    key = (account, str(folder), marks)
-    if key not in _sources:
-        if len(_sources) > 100:
-            _sources.clear()
-        _sources[key] = settings.source(account)
-    return _sources[key]
-
-
-def _client(plan: _Plan, connection: Connection) -> Any:
-    """The account's client, kept between calls so that its connections and token live on."""
-    if plan.system.client is None:
-        raise FatalError(f"{plan.system.system} is only written to: it has nothing to sync")
-    facts = [connection.host, connection.port, connection.schema, connection.login]
-    secret = json.dumps([*facts, connection.password, connection.extra], default=str)
-    digest = hashlib.sha256(secret.encode()).hexdigest()
-    key = f"{connection.conn_id}:{plan.source.quota_share}:{digest}"
-    if key not in _clients:
-        _clients[key] = plan.system.client(connection, plan.source.quota_share, InProcess())
-        if len(_clients) > _CLIENTS_KEPT:
-            _clients.popitem(last=False)
-    return _clients[key]
-
-
-class _Job:
-    """One run from its first to its last row in mkt_ops.sync_runs."""
-
-    def __init__(self, warehouse: Warehouse, plan: _Plan, window: Window, report: Report) -> None:
-        self.warehouse, self.plan, self.window, self.report = warehouse, plan, window, report
-        self.account, self.stream = plan.source.source, plan.stream
-        self.started_at = clock.now()
-        # The second that runs now is included; what comes late in it, the overlap brings.
-        self.until = self.started_at.replace(microsecond=0) + timedelta(seconds=1)
-        self.kind: str = ""
-        self.cursor_at: datetime | None = None
-        self.state: dict[str, Any] = {}
-        self.reason: str | None = None
-        self.runs: dict[str, int] = {}
-        self.store: Store | None = None
-        self.engine: Engine | None = None
-
-    def open(self, kind: Kind | None) -> None:
-        """Read cursor and account, number the run; a run left over by a kill is marked failed."""
-        window = self.window if kind == "backfill" else None
-        params = {
-            "account": self.account,
-            "system": self.plan.source.system,
-            "stream": self.stream.name,
-            "streams": [member.name for member in self.stream.family()],
-            "kind": kind,
-            "window_start": window.start if window else None,
-            "window_end": window.end if window else None,
-            "started_at": self.started_at,
-        }
-        rows = sqlfile.execute(self.warehouse, "ops/begin_sync_runs", params).fetchall()
-        self.runs = {str(row[1]): int(row[0]) for row in rows}
-        _, _, self.kind, self.cursor_at, state, blocked_until, self.reason, *_ = rows[0]
-        self.state = dict(state or {}) if self.kind == "initial" else {}
-        if blocked_until is not None and blocked_until > self.started_at:
-            wait = (blocked_until - self.started_at).total_seconds()
-            self._end("postponed", self.reason)
-            raise QuotaExhaustedError(
-                f"`{self.account}` is postponed: {self.reason}", reset_seconds=wait
-            )
-
-    def read(self, resolve: Resolver) -> None:
+    def run(self) -> SyncReport:
         """Read and store; what is committed stays whatever happens later."""
-        connection = resolve(self.plan.source.connection)
-        client = _client(self.plan, connection)
+        job, stream = self.job, self.stream
+        fresh = self._fresh() if job.kind == "initial" else set()
+        members = {member.name for member in stream.family() if not member.deletes}
         request = self._request()
-        run = self._run(request)
-        if run.keeps_seen and "bulk" in self.state:
+        keeps_seen = request.is_bulk and not members <= fresh
+        if keeps_seen and "bulk" in self.state:
             # Rows were there before: only a read from the file's start shows what is gone.
             self.state = {"bulk": self.state["bulk"], "fresh": False}
             request = self._request()
-        self.store = Store(self.warehouse, run)
-        self.engine = Engine(self.stream, self.store, self._policy(), self.report)
-        assert self.plan.system.read is not None
-        pages = self.plan.system.read(client, self.stream, request)
+        parts = self._parts(request)
+        expected = self._announce()
+        store = job.open_store(
+            fresh=set() if keeps_seen else fresh,
+            keeps_seen=keeps_seen or self._sweeps(request),
+            is_full=request.is_full,
+        )
+        engine = Engine(stream, store, self._policy(), job.report, expected=expected)
         try:
-            self.engine.run(pages)
+            if parts is None:
+                engine.run(self._read(request))
+            else:
+                self._run_parts(engine, parts, request)
         except DownloadGoneError:
             self._forget_state()
             raise
+        return self._report(engine)
+
+    def _read(self, request: ReadRequest) -> Generator[Page, None, None]:
+        assert self.plan.system.read is not None
+        yield from self.plan.system.read(self.client, self.stream, request)
+
+    def _run_parts(self, engine: Engine, parts: Parts, request: ReadRequest) -> None:
+        """Read the parts side by side, in as many of the account's slots as are free."""
+        slots = self.plan.source.pool_slots
+        wanted = min(self.stream.max_slices, len(parts.parts))
+        # One slot stays free, so that the account's other streams go on.
+        more = self.share.take_slots(max(min(wanted - 1, slots - 2), 0), slots)
+        try:
+            self.job.report(
+                f"{self.job.account} {self.stream.name}: {len(parts.parts)} parts,"
+                f" {1 + len(more)} read at a time"
+            )
+            engine.run(parts.pages(self._read, request, 1 + len(more)), is_threaded=True)
+        finally:
+            self.share.free_slots(more)
+
+    def _parts(self, request: ReadRequest) -> Parts | None:
+        """How a full read is cut, by an interrupted run or anew; None = it is read in one."""
+        slices = self.plan.system.slices
+        if not self.is_full or request.is_bulk or self.stream.max_slices == 1 or slices is None:
+            return None
+        found = Parts.of(self.state)
+        return found or Parts.fresh(slices(self.client, self.stream, self.stream.max_slices))
+
+    def _announce(self) -> int | None:
+        """Say what a full read will take, before it begins; the number of records, if known."""
+        is_long = self.is_full and not self.is_snapshot and not self.state
+        if not is_long or self.plan.system.count is None:
+            return None
+        from marketing_ops.sync.estimate import estimate
+
+        found = estimate(self.client, self.plan.system, self.stream, self.plan.source.quota_share)
+        self.job.report(f"{self.job.account} {found.line()}")
+        return found.records
 
     def _request(self) -> ReadRequest:
-        if self.kind == "backfill":
-            is_long = self.window.end - self.window.start > _LONG_BACKFILL
-            is_bulk = self.stream.has_bulk and is_long and not self.stream.filter_margin
-            return ReadRequest(self.window.start, self.window.end, is_bulk=is_bulk)
-        if self.kind == "incremental":
-            return ReadRequest(self.cursor_at, self.until)
+        job, stream = self.job, self.stream
+        if job.kind == "backfill":
+            assert job.window is not None
+            if self.is_snapshot:
+                raise FatalError(
+                    f"{stream.name} has no history: a run shows what is there now, a backfill"
+                    " has nothing to read"
+                )
+            is_long = job.window.end - job.window.start > _LONG_BACKFILL
+            is_bulk = stream.has_bulk and is_long and not stream.filter_margin
+            return ReadRequest(
+                job.window.start,
+                job.window.end,
+                is_bulk=is_bulk,
+                resume=self.state or None,
+                patience=self.patience,
+            )
+        if not self.is_full:
+            return ReadRequest(job.cursor_at, job.until)
         return ReadRequest(
-            None, self.until, self.stream.has_bulk, is_full=True, resume=self.state or None
+            None,
+            job.until,
+            stream.has_bulk,
+            is_full=True,
+            resume=self.state or None,
+            patience=self.patience,
         )
+
+    def _sweeps(self, request: ReadRequest) -> bool:
+        """Whether a full read page by page finds out what is gone: only if it is read in one go."""
+        is_whole = request.is_full and not request.is_bulk and request.resume is None
+        return is_whole and self.stream.is_complete and self.job.kind != "initial"
 
     def _policy(self) -> Policy:
-        is_initial = self.kind == "initial"
+        is_initial = self.job.kind == "initial"
         is_ordered = self.stream.is_ascending and not self.stream.is_newest_first
         return Policy(
-            moves_cursor=self.kind != "backfill",
+            moves_cursor=self.job.kind != "backfill",
             keeps_state=is_initial,
-            until=self.until,
-            cursor_each_batch=self.kind == "incremental" and is_ordered,
+            until=self.job.until,
+            cursor_each_batch=self.job.kind == "incremental" and is_ordered,
             floor=EPOCH if is_initial else None,
-            state=self.state,
-        )
-
-    def _run(self, request: ReadRequest) -> Run:
-        names = {member.name for member in self.stream.family() if not member.deletes}
-        fresh = self._fresh() if self.kind == "initial" else set()
-        keeps_seen = request.is_bulk and not names <= fresh
-        return Run(
-            account=self.account,
-            system=self.plan.source.system,
-            stream=self.stream,
-            runs=self.runs,
-            started_at=self.started_at,
-            max_reject_ratio=settings.settings().limits.max_reject_ratio,
-            fresh=set() if keeps_seen else fresh,
-            keeps_seen=keeps_seen,
-            is_full=request.is_full,
+            state=self.state if is_initial else {},
         )
 
     def _fresh(self) -> set[str]:
@@ -277,7 +244,7 @@ class _Job:
         found = set()
         for member in members:
             query = statements_of(self.plan.source.system, member).is_empty
-            row = self.warehouse.execute(query, {"account": self.account}).fetchone()
+            row = self.warehouse.execute(query, {"account": self.job.account}).fetchone()
             if row is not None and row[0]:
                 found.add(member.name)
         return found
@@ -286,52 +253,16 @@ class _Job:
         """The file an interrupted load was reading is gone: the next try asks for a new one."""
         self.warehouse.execute(
             "update mkt_ops.sync_cursors set page_state = null where account = %s and stream = %s",
-            (self.account, self.stream.name),
+            (self.job.account, self.stream.name),
         )
 
-    def close(self) -> SyncReport:
+    def _report(self, engine: Engine) -> SyncReport:
         """Report a run that succeeded; its end was committed with its last batch."""
-        assert self.store is not None and self.engine is not None
-        if self.reason is not None:
-            self._write_account_state(None, None)
-        counts = {name: asdict(value) for name, value in self.store.totals.items()}
-        report = SyncReport(self.account, self.stream.name, self.kind, "success", counts, self.runs)
+        store, job = engine.store, self.job
+        counts = {name: asdict(value) for name, value in store.totals.items()}
+        report = SyncReport(job.account, self.stream.name, job.kind, "success", counts, job.runs)
         if not report.balanced:
             raise FatalError(f"the books of {self.stream.name} do not balance")
         if report.written or any(value["rejected"] for value in counts.values()):
-            self.report(self.engine.line())
+            job.report(engine.line())
         return report
-
-    def close_failed(self, error: BaseException) -> None:
-        """Record how a run failed. What it committed stays; its cursor covers just that."""
-        if self.warehouse.closed or self.warehouse.broken:
-            return  # the next run finds it abandoned
-        said = str(error) if isinstance(error, MarketingOpsError) else type(error).__name__
-        if self.store is not None and isinstance(error, FatalError):
-            self.store.keep_rejects()
-        if isinstance(error, QuotaExhaustedError):
-            until = clock.now() + timedelta(seconds=error.reset_seconds)
-            self._write_account_state(until, said)
-            self._end("postponed", said)
-            return
-        if isinstance(error, FatalError):
-            self._write_account_state(None, said)
-        self._end("failed", said)
-
-    def _write_account_state(self, until: datetime | None, reason: str | None) -> None:
-        params = {
-            "account": self.account,
-            "blocked_until": until,
-            "reason": reason,
-            "updated_at": clock.now(),
-        }
-        sqlfile.execute(self.warehouse, "ops/write_account_state", params)
-
-    def _end(self, status: str, error: str | None) -> None:
-        params = {
-            "runs": list(self.runs.values()),
-            "status": status,
-            "finished_at": clock.now(),
-            "error": error,
-        }
-        sqlfile.execute(self.warehouse, "ops/end_sync_runs", params)

@@ -18,7 +18,8 @@ class RowShape:
     Attributes:
         names: the declared columns, then `extra`.
         fast: the fields of a record of the declared shape, or None when it is of another.
-        cursor: the place of the cursor column among the fields, None for children.
+        cursor: the place of the cursor column among the fields, None for children and snapshots.
+        absorbs: the place of the column with the ids of merged rows, None without one.
         parent: the place of the parent's id, None for a stream without parent.
     """
 
@@ -27,6 +28,7 @@ class RowShape:
     fast: Extractor
     cursor: int | None
     parent: int | None
+    absorbs: int | None
 
     def careful(self, record: dict[str, Any]) -> Fields:
         """The fields of any object: unknown fields and misfits are kept in `extra`."""
@@ -43,4 +45,5 @@ def shape_of(stream: Stream) -> RowShape:
         fast=generate(stream),
         cursor=names.index(stream.cursor) if stream.cursor else None,
         parent=names.index(stream.parent_column) if stream.parent_column else None,
+        absorbs=names.index(stream.absorbs) if stream.absorbs else None,
     )

@@ -98,6 +98,7 @@ class Store:
             for rows, counts in self._merged(batch):
                 books.check(rows.stream.name, counts)
                 totals[rows.stream.name].add(counts)
+            self._bury_absorbed(batch, totals)
             if is_last and self.run.keeps_seen:
                 self._sweep(totals)
             if is_last and self.unresolved:
@@ -170,17 +171,31 @@ class Store:
         counts = replace(rows.counts)
         if not rows.lines:
             return counts
+        named = _json_rows(rows, ("id", "source_updated_at"), (0, -1))
+        found = self._tombstone(self.run.stream.deletes, named)
+        counts.tombstoned, counts.unchanged, counts.stale = found
+        return counts
+
+    def _bury_absorbed(self, batch: Batch, totals: dict[str, Counts]) -> None:
+        """Mark the rows that were merged into rows of the batch; each is news, as an absence is."""
+        if not batch.absorbed:
+            return
+        named = [{"id": old, "source_updated_at": at} for old, at in batch.absorbed.items()]
+        buried, *_ = self._tombstone(self.run.stream.name, orjson.dumps(named).decode())
+        totals[self.run.stream.name].tombstoned += buried
+        totals[self.run.stream.name].fetched += buried
+
+    def _tombstone(self, stream: str, named: str) -> tuple[int, int, int]:
+        """Mark the named rows of a stream: how many were, were gone already, are newer."""
         params = {
-            "rows": _json_rows(rows, ("id", "source_updated_at"), (0, -1)),
+            "rows": named,
             "account": self.run.account,
             "loaded_at": self.run.started_at,
             "sync_run_id": self.run.run_id,
         }
-        query = tombstones_of(self.run.system, self.run.stream.deletes)
-        found = self.warehouse.execute(query, params).fetchone()
+        found = self.warehouse.execute(tombstones_of(self.run.system, stream), params).fetchone()
         assert found is not None
-        counts.tombstoned, counts.unchanged, counts.stale = found
-        return counts
+        return found[0], found[1], found[2]
 
     def _sweep(self, totals: dict[str, Counts]) -> None:
         """Tombstone what a full read did not show."""
