@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk.exceptions import AirflowSkipException
 
 from marketing_ops import clock
-from marketing_ops.errors import FatalError
+from marketing_ops.errors import FatalError, StillRunningError
 from marketing_ops.operators.base import Counts, MarketingOpsOperator, counts_of
 from marketing_ops.operators.connections import from_airflow
 from marketing_ops.settings import settings
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 EVERYTHING = "all"
 """What the form's `account` and `stream` say when they do not narrow the run."""
+
+PATIENCE_SECONDS = 30.0
+"""So long a task waits for a vendor's file itself; a longer wait takes no worker."""
 
 Kind = Literal["backfill", "full_refresh"] | None
 
@@ -48,9 +52,15 @@ class SyncStreamOperator(MarketingOpsOperator):
         self.account = account
         self.stream = stream
         self.cadence = cadence
+        self._resume: dict[str, Any] | None = None
+
+    def go_on(self, context: Context, event: Any, state: dict[str, Any]) -> Counts:
+        """What Airflow calls after the wait: ask the vendor again for the file it prepares."""
+        self._resume = state
+        return self.execute(context)
 
     def work(self, warehouse: Warehouse, context: Context) -> Counts:
-        from marketing_ops.sync.runner import sync_stream
+        from marketing_ops.sync.runner import is_snapshot, sync_stream
 
         zone = settings().reporting_timezone
         params: dict[str, Any] = dict(context.get("params") or {})
@@ -60,15 +70,29 @@ class SyncStreamOperator(MarketingOpsOperator):
         is_named = params.get("stream", EVERYTHING) != EVERYTHING
         if self.cadence == "daily" and kind is None and not is_named:
             self._skip_if_read_today(warehouse, clock.now(), zone)
-        report = sync_stream(
-            warehouse,
-            self.account,
-            self.stream,
-            window,
-            kind=kind,
-            resolve=from_airflow,
-            report=self.report,
-        )
+        if kind == "backfill" and is_snapshot(self.account, self.stream):
+            raise AirflowSkipException(
+                f"{self.stream} has no history: a run shows what is there now"
+            )
+        try:
+            report = sync_stream(
+                warehouse,
+                self.account,
+                self.stream,
+                window,
+                kind=kind,
+                resolve=from_airflow,
+                report=self.report,
+                patience=PATIENCE_SECONDS,
+                resume=self._resume,
+            )
+        except StillRunningError as error:
+            self.report(f"{error}: asked again in {error.retry_after:.0f} s, without a worker")
+            self.defer(
+                trigger=TimeDeltaTrigger(timedelta(seconds=error.retry_after)),
+                method_name="go_on",
+                kwargs={"state": error.state},
+            )
         if report.status == "postponed":
             raise AirflowSkipException(
                 f"{self.account}.{self.stream} is postponed: the vendor's quota is used up; the"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,7 +13,7 @@ import orjson
 
 from marketing_ops.sources.base import Page, Stream
 from marketing_ops.sync.books import Counts
-from marketing_ops.sync.rows import NULL, Fields, escape
+from marketing_ops.sync.rows import NULL, Fields, Odd, escape
 from marketing_ops.sync.shapes import RowShape, shape_of
 
 
@@ -34,6 +35,7 @@ class RowSet:
         index: id -> place in `lines`.
         complete: parents whose nested list was here as a whole, so that absence means gone.
         unresolved: rows whose parent's time is not known in this batch.
+        odd: how many records show a field that is not as declared.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -45,6 +47,7 @@ class RowSet:
         self.index: dict[str, int] = {}
         self.complete: set[str] = set()
         self.unresolved = 0
+        self.odd: Counter[Odd] = Counter()
 
     def put(self, key: str, line: str) -> None:
         """Add a row; of two with one id the later one stays."""
@@ -205,7 +208,7 @@ class Batch:
             self._reject(self.root, _id_of(record), "is of a kind nobody declared", _bytes(record))
             return
         shape = rows.shape
-        fields = shape.fast(record) or shape.careful(record)
+        fields = shape.fast(record) or shape.careful(record, rows.odd)
         if is_escaped:
             fields = escape(fields)
         parent = fields[shape.parent or 0]
@@ -223,7 +226,7 @@ class Batch:
         nested = [_take(record, rows.stream.nested) for rows in self.children]
         root, shape = self.root, self.root.shape
         try:
-            fields = shape.fast(record) or shape.careful(record)
+            fields = shape.fast(record) or shape.careful(record, root.odd)
             if is_escaped:
                 fields = escape(fields)
             key = fields[0]
@@ -313,7 +316,7 @@ class Batch:
             return False
         item["__parentId"] = parent["id"]
         try:
-            fields = rows.shape.fast(item) or rows.shape.careful(item)
+            fields = rows.shape.fast(item) or rows.shape.careful(item, rows.odd)
             if is_escaped:
                 fields = escape(fields)
             line = line_of(fields, stamp)

@@ -7,6 +7,7 @@ does the same in a fraction of the time for a record of just the declared shape.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +22,9 @@ NULL = "\\N"
 """COPY's mark of NULL. Compared by identity: a text that reads the same is escaped."""
 
 Fields = list[str]
+
+Odd = tuple[str, str]
+"""A field that is not as it was declared, and how: `new`, `retyped` or `vanished`."""
 
 _MISSING = object()
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,2})?")
@@ -61,21 +65,31 @@ def _unescaped(match: re.Match[str]) -> str:
     return _PLAIN.get(match.group(1), match.group(1))
 
 
-def fields_of(stream: Stream, record: dict[str, Any]) -> Fields:
-    """The fields of a record column by column; the last one is `extra`."""
+def fields_of(stream: Stream, record: dict[str, Any], odd: Counter[Odd] | None = None) -> Fields:
+    """The fields of a record column by column; the last one is `extra`.
+
+    Args:
+        odd: counts what is not as declared.
+    """
     extra: dict[str, Any] = {}
     fields: Fields = []
+    odd = Counter() if odd is None else odd
     for column in stream.columns:
         value = _value_at(record, column.path)
         if value is _MISSING or value is None:
             fields.append(NULL)
+            if value is _MISSING:
+                odd[column.name, "vanished"] += 1
             continue
         try:
             fields.append(_convert(column, value))
         except MisfitError:
             fields.append(NULL)
             extra[column.name] = value
-    extra.update(_unknown(record, _known_tree(stream)))
+            odd[column.name, "retyped"] += 1
+    unknown = _unknown(record, _known_tree(stream))
+    odd.update((name, "new") for name in unknown)
+    extra.update(unknown)
     fields.append(_json(extra) if extra else NULL)
     return fields
 
@@ -87,10 +101,8 @@ def _value_at(record: Any, path: str) -> Any:
             value = value.get(part, _MISSING)
         elif isinstance(value, list) and part.isdigit():
             value = value[int(part)] if int(part) < len(value) else _MISSING
-        elif value is None or value is _MISSING:
-            return _MISSING
         else:
-            return _MISSING
+            return None if value is None else _MISSING
     return value
 
 

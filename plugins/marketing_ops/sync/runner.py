@@ -12,6 +12,7 @@ from marketing_ops.connections import Resolver
 from marketing_ops.errors import FatalError
 from marketing_ops.sources.base import Page, ReadRequest, Stream
 from marketing_ops.sources.httpclient import DownloadGoneError
+from marketing_ops.sync import drift
 from marketing_ops.sync.account import AccountShare
 from marketing_ops.sync.engine import EPOCH, Engine, Policy
 from marketing_ops.sync.job import Job, Kind, Plan, Report, plan_of
@@ -99,6 +100,11 @@ def sync_stream(
         client, share = job.client(resolve)
         with share.slot(plan.source.pool_slots, report):
             return _Sync(job, client, share, patience, resume).run()
+
+
+def is_snapshot(account: str, stream: str) -> bool:
+    """Whether each run reads the whole stream, since its records show no time of change."""
+    return not plan_of(account, stream).stream.cursor
 
 
 class _Sync:
@@ -265,4 +271,6 @@ class _Sync:
             raise FatalError(f"the books of {self.stream.name} do not balance")
         if report.written or any(value["rejected"] for value in counts.values()):
             job.report(engine.line())
+        for line in drift.write(store):
+            job.report(line)
         return report

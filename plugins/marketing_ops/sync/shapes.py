@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from marketing_ops.sources.base import Stream
 from marketing_ops.sync.fastrows import Extractor, generate
-from marketing_ops.sync.rows import Fields, fields_of
+from marketing_ops.sync.rows import Fields, Odd, fields_of
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class RowShape:
     parent: int | None
     absorbs: int | None
 
-    def careful(self, record: dict[str, Any]) -> Fields:
-        """The fields of any object: unknown fields and misfits are kept in `extra`."""
-        return fields_of(self.stream, record)
+    def careful(self, record: dict[str, Any], odd: Counter[Odd]) -> Fields:
+        """The fields of any object: unknown fields and misfits are kept in `extra`, counted."""
+        return fields_of(self.stream, record, odd)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from marketing_ops.sources.base import Stream
 from marketing_ops.sync import books
 from marketing_ops.sync.batch import Batch, RowSet
 from marketing_ops.sync.books import Counts
-from marketing_ops.sync.rows import unescape
+from marketing_ops.sync.rows import Odd, unescape
 from marketing_ops.sync.statements import Statements, statements_of, tombstones_of
 from marketing_ops.warehouse import Warehouse, lock
 
@@ -78,6 +79,7 @@ class Store:
         self.source_counts: dict[str, int] = {}
         self.pages = 0
         self.unresolved = 0
+        self.odd = {member.name: Counter[Odd]() for member in run.stream.family()}
         self.pending: Batch | None = None
         self.pipeline: psycopg.Pipeline | None = None
 
@@ -112,6 +114,8 @@ class Store:
             if is_last:
                 self._end()
         self.totals, self.pages, self.pending = totals, self.pages + batch.pages, None
+        for rows in batch.row_sets():
+            self.odd[rows.stream.name].update(rows.odd)
 
     @contextmanager
     def _statements(self, batch: Batch) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from marketing_ops.errors import FatalError, RetryableError
+from marketing_ops.errors import FatalError, RetryableError, StillRunningError
 from marketing_ops.sources.base import Page, ReadRequest, Stream
 from marketing_ops.sources.httpclient import DownloadGoneError
 from marketing_ops.sources.shopify.client import ShopifyClient
@@ -25,7 +25,7 @@ _POLL = (
     " url partialDataUrl createdAt}}"
 )
 _KEPT_BYTES = 1024 * 1024
-_FIRST_WAIT, _LONGEST_WAIT = 0.05, 15.0
+_FIRST_WAIT, _LONGEST_WAIT, _ASK_AGAIN = 0.05, 15.0, 60.0
 _DOWNLOAD_TRIES = 5
 _RECORDS_A_PAGE = 2000
 _PARENT_MARK = b'"__parentId"'
@@ -56,7 +56,7 @@ def read(shop: ShopifyClient, stream: Stream, request: ReadRequest) -> Iterator[
     """
     operation, offset = _started(shop, stream, request)
     yield Page(state={"bulk": operation["id"], "bytes": offset}, has_more=True)
-    operation = _finished(shop, str(operation["id"]))
+    operation = _finished(shop, operation, offset, request.patience)
     if not operation.get("url"):
         yield Page(expected=0, roots=0)
         return
@@ -83,11 +83,17 @@ def _started(
     return operation, 0
 
 
-def _finished(shop: ShopifyClient, operation_id: str) -> dict[str, Any]:
-    """The operation once it is COMPLETED."""
+def _finished(
+    shop: ShopifyClient, operation: dict[str, Any], offset: int, patience: float
+) -> dict[str, Any]:
+    """The operation once it is COMPLETED.
+
+    Raises:
+        StillRunningError: it is not after `patience` seconds.
+    """
     waited = 0.0
     while True:
-        found = shop.query(_POLL, {"id": operation_id}).get("bulkOperation")
+        found = shop.query(_POLL, {"id": operation["id"]}).get("bulkOperation")
         if not found:
             raise DownloadGoneError(f"`{shop.name}` no longer knows its bulk operation")
         status, code = found["status"], found.get("errorCode")
@@ -96,6 +102,13 @@ def _finished(shop: ShopifyClient, operation_id: str) -> dict[str, Any]:
         if status in ("CREATED", "RUNNING", "CANCELING"):
             # A tenth of what it took so far: the end is never noticed much later than that.
             wait = min(max(_FIRST_WAIT, waited / 10), _LONGEST_WAIT)
+            if waited + wait > patience:
+                raise StillRunningError(
+                    f"`{shop.name}` still prepares the file ({found.get('objectCount') or 0}"
+                    " records so far)",
+                    retry_after=_ASK_AGAIN,
+                    state=_state(operation, offset),
+                )
             shop.http.sleep(wait)
             waited += wait
             continue
