@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import orjson
-
 from marketing_ops.errors import FatalError, RetryableError
-from marketing_ops.sources.httpclient import Answer, raise_for_status
+from marketing_ops.sources.httpclient import Answer, ThrottledError, json_of, raise_for_status
 
 _MEANINGS = {
     400: "the request was refused as malformed",
@@ -24,7 +21,7 @@ _MEANINGS = {
 }
 
 
-class ThrottledError(RetryableError):
+class BucketEmptyError(ThrottledError):
     """The bucket is too empty for the query; `retry_after` is when it is full enough."""
 
 
@@ -41,12 +38,9 @@ def data_of(name: str, answer: Answer) -> tuple[dict[str, Any], dict[str, Any]]:
     """The `data` and `extensions.cost` of a GraphQL answer that succeeded.
 
     Raises:
-        ThrottledError, TooCostlyError, RetryableError, FatalError: by `errors[].extensions.code`.
+        BucketEmptyError, TooCostlyError, RetryableError, FatalError: by `errors[].extensions.code`.
     """
-    try:
-        body = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        body = _damaged(name, answer)
+    body = json_of(name, answer)
     if not isinstance(body, dict):
         raise FatalError(f"`{name}` answers something that is no GraphQL answer")
     cost = (body.get("extensions") or {}).get("cost") or {}
@@ -63,7 +57,7 @@ def error_of(name: str, errors: Any, cost: dict[str, Any]) -> FatalError | Retry
     listed = errors if isinstance(errors, list) else [errors]
     codes = [_code(item) for item in listed]
     if "THROTTLED" in codes:
-        return ThrottledError(f"`{name}` is throttled", retry_after=_refill_seconds(cost))
+        return BucketEmptyError(f"`{name}` is throttled", retry_after=_refill_seconds(cost))
     if "MAX_COST_EXCEEDED" in codes:
         return TooCostlyError(f"`{name}`: one query costs more than Shopify allows")
     if any(code in ("INTERNAL_SERVER_ERROR", "TIMEOUT") for code in codes):
@@ -89,23 +83,6 @@ def check_user_errors(name: str, payload: dict[str, Any]) -> None:
             retry_after=60.0,
         )
     raise FatalError(f"`{name}` rejects the request ({', '.join(codes)})")
-
-
-def _damaged(name: str, answer: Answer) -> Any:
-    """A page in which one record is no valid JSON (NaN, bytes that are no UTF-8).
-
-    What is wrong in it becomes a string that cannot be encoded, so that the record it stands in,
-    and no other, is rejected where rows are made.
-    """
-    if "json" not in answer.header("Content-Type"):
-        raise FatalError(
-            f"`{name}` answers no JSON: check that the connection's host is the shop's"
-        )
-    try:
-        text = answer.body.decode("utf-8", "surrogateescape")
-        return json.loads(text, parse_constant=lambda constant: f"\udcff{constant}")
-    except (ValueError, RecursionError) as error:
-        raise RetryableError(f"the answer of `{name}` is cut or damaged") from error
 
 
 def _code(item: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,14 +13,15 @@ import orjson
 from marketing_ops import clock
 from marketing_ops.connections import Connection
 from marketing_ops.errors import FatalError, RetryableError
-from marketing_ops.sources.httpclient import LONGEST_WAIT_SECONDS, Answer, HttpClient, retrying
-from marketing_ops.sources.shared import Shared
+from marketing_ops.sources.auth import Auth, ClientCredentials, HeaderKey, TokenEndpoint
+from marketing_ops.sources.httpclient import LONGEST_WAIT_SECONDS, HttpClient, patiently
+from marketing_ops.sources.shared import InProcess, Shared
 from marketing_ops.sources.shopify import answers
 
 API_VERSION = "2026-10"
 _PATH = f"/admin/api/{API_VERSION}/graphql.json"
 _TOKEN_PATH = "/admin/oauth/access_token"  # noqa: S105 - a path
-_TOKEN_MARGIN = timedelta(minutes=5)
+_TOKEN_HEADER = "X-Shopify-Access-Token"  # noqa: S105 - a name
 _THROTTLED_TRIES = 10
 
 
@@ -34,6 +35,7 @@ class ShopifyClient:
     Args:
         connection: host, password and perhaps login.
         quota_share: the share (0-1) of the shop's bucket of query cost that we may empty.
+        shared: keeps the token that client credentials were exchanged for.
         sleep: waits that many seconds.
     """
 
@@ -41,6 +43,7 @@ class ShopifyClient:
         self,
         connection: Connection,
         quota_share: float = 0.5,
+        shared: Shared | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -52,17 +55,13 @@ class ShopifyClient:
         self.name = connection.conn_id
         self.page_sizes: dict[str, int] = {}
         """Page sizes that were found to be affordable, by stream."""
-        self._connection = connection
         self._quota_share = quota_share
         self._throttle: tuple[float, float, float, datetime] | None = None
-        self._token_ends: datetime | None = None
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip"}
-        if not connection.login:
-            headers["X-Shopify-Access-Token"] = connection.password
         self.http = HttpClient(
             self.name,
             connection.base_url(),
-            headers=headers,
+            headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
+            auth=_auth(connection, shared or InProcess(), sleep),
             errors=partial(answers.check_status, self.name),
             sleep=sleep,
         )
@@ -75,7 +74,7 @@ class ShopifyClient:
             FatalError: refused; see `answers`.
         """
         body = orjson.dumps({"query": text, "variables": variables or {}})
-        return self._patiently(partial(retrying(self.http.sleep), partial(self._post, body)))
+        return self._patiently(partial(patiently, partial(self._post, body), self.http.sleep))
 
     def mutate(self, text: str, variables: Mapping[str, Any], field: str) -> dict[str, Any]:
         """The payload `field` of a mutation, sent once (again only when it was throttled).
@@ -98,7 +97,7 @@ class ShopifyClient:
             self._stay_within_share()
             try:
                 return attempt()
-            except answers.ThrottledError as error:
+            except answers.BucketEmptyError as error:
                 if (error.retry_after or 0) > LONGEST_WAIT_SECONDS:
                     raise
                 self.http.sleep(error.retry_after or 1.0)
@@ -107,7 +106,6 @@ class ShopifyClient:
         )
 
     def _post(self, body: bytes) -> dict[str, Any]:
-        self._ensure_token()
         answer = self.http.call("POST", _PATH, body=body, is_read=False)
         data, cost = answers.data_of(self.name, answer)
         self._learn(cost)
@@ -134,45 +132,28 @@ class ShopifyClient:
         if missing > 0 and rate > 0:
             self.http.sleep(min(missing / rate, LONGEST_WAIT_SECONDS))
 
-    def _ensure_token(self) -> None:
-        """With client credentials: a token that is good for five minutes more."""
-        if not self._connection.login:
-            return
-        now = clock.now()
-        if self._token_ends is not None and now < self._token_ends - _TOKEN_MARGIN:
-            return
-        body = orjson.dumps(
-            {
-                "client_id": self._connection.login,
-                "client_secret": self._connection.password,
-                "grant_type": "client_credentials",
-            }
-        )
-        answer = self.http.call("POST", _TOKEN_PATH, body=body, is_read=True, errors=self._no_token)
-        granted = _object(answer)
-        token, seconds = granted.get("access_token"), granted.get("expires_in", 86399)
-        if not isinstance(token, str) or not isinstance(seconds, int | float):
-            raise FatalError(f"`{self.name}` grants no access token for its client id and secret")
-        self.http.headers["X-Shopify-Access-Token"] = token
-        self._token_ends = now + timedelta(seconds=float(seconds))
 
-    def _no_token(self, answer: Answer) -> None:
-        if answer.status in (400, 401, 403):
-            raise FatalError(
-                f"`{self.name}` refuses the client id and secret ({answer.status}): copy them again"
-                " from the app's settings into the connection's login and password"
-            )
-        answers.check_status(self.name, answer)
+def _auth(connection: Connection, shared: Shared, sleep: Callable[[float], None]) -> Auth:
+    if not connection.login:
+        return HeaderKey(_TOKEN_HEADER, connection.password)
+    endpoint = TokenEndpoint(
+        connection.conn_id,
+        connection.base_url() + _TOKEN_PATH,
+        remedy="copy client id and secret from the app's settings into the connection's login and"
+        " password",
+        is_json=True,
+        sleep=sleep,
+    )
+    return ClientCredentials(
+        endpoint,
+        shared,
+        client_id=connection.login,
+        client_secret=connection.password,
+        header=_TOKEN_HEADER,
+        prefix="",
+    )
 
 
-def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        value = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def build(connection: Connection, quota_share: float, _shared: Shared) -> ShopifyClient:
+def build(connection: Connection, quota_share: float, shared: Shared) -> ShopifyClient:
     """The client factory of the Shopify source."""
-    return ShopifyClient(connection, quota_share)
+    return ShopifyClient(connection, quota_share, shared)
