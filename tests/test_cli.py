@@ -39,6 +39,18 @@ def test_migrate_says_when_there_is_nothing_to_do(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("warehouse_variable")
+def test_migrate_plan_does_nothing_and_says_so(
+    db: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0: it could be migrated; 1: it could not, and the plan says why."""
+    assert cli.main(["migrate", "--plan"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    db.execute("insert into mkt_ops.schema_migrations values (9999, 'x', 'x', now())")
+    assert cli.main(["migrate", "--plan"]) == 1
+    assert "newer than this code" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("warehouse_variable")
 def test_unmigrated_warehouse_names_the_command(
     db: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:

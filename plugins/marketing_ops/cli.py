@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from marketing_ops import __version__, deployment, warehouse
+from marketing_ops import __version__, deployment, migration_plan, warehouse
 from marketing_ops.connections import from_environment
 from marketing_ops.errors import MarketingOpsError
 from marketing_ops.settings import settings
@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     command("lint", _lint, "Check every file below include/, offline.")
-    command("migrate", _migrate, "Create or upgrade the warehouse's tables and views.")
+    migrating = command("migrate", _migrate, "Create or upgrade the warehouse's tables and views.")
+    migrating.add_argument("--plan", action="store_true", help="show what it would do; do nothing")
     applying = command("apply", _apply, "Take over pools and sending modes from include/sources.")
     applying.add_argument("--no-pools", action="store_true", help="leave Airflow's pools alone")
     preview = command("preview", _preview, "Show who is in a segment, before it is used.")
@@ -97,8 +98,12 @@ def _lint(_options: argparse.Namespace) -> int:
     return 0
 
 
-def _migrate(_options: argparse.Namespace) -> int:
+def _migrate(options: argparse.Namespace) -> int:
     with warehouse.connect(application="marketing-ops migrate") as connection:
+        if options.plan:
+            planned = migration_plan.plan(connection)
+            print(migration_plan.render(planned))
+            return 0 if planned.is_possible else 1
         done = warehouse.migrate(connection)
     print("\n".join(f"applied {name}" for name in done) if done else "nothing to migrate")
     return 0
