@@ -114,6 +114,11 @@ class Batch:
         """The root's rows, then each child's."""
         return [self.root, *self.children]
 
+    def ids(self) -> set[str]:
+        """The ids of the records without parent that came in, rejected ones included."""
+        rejected = {reject.record_id for reject in self.rejects if reject.record_id}
+        return rejected.union(self.root.index)
+
     @property
     def size(self) -> int:
         """Rows in the batch."""

@@ -168,7 +168,8 @@ class Job:
         return _clients[key]
 
     def open_store(self, **options: Any) -> Store:
-        """The writer of this run's rows."""
+        """The writer of this run's rows; `options` are those of `store.Run`."""
+        options.setdefault("max_reject_ratio", settings.settings().limits.max_reject_ratio)
         self.store = Store(
             self.warehouse,
             Run(
@@ -177,7 +178,6 @@ class Job:
                 stream=self.stream,
                 runs=self.runs,
                 started_at=self.started_at,
-                max_reject_ratio=settings.settings().limits.max_reject_ratio,
                 **options,
             ),
         )

@@ -238,7 +238,7 @@ buried as (
     update {table} t
     set
         is_deleted = true,
-        source_updated_at = verdicts.source_updated_at,
+        source_updated_at = coalesce(verdicts.source_updated_at, t.source_updated_at),
         loaded_at = %(loaded_at)s,
         sync_run_id = %(sync_run_id)s
     from verdicts

@@ -147,6 +147,25 @@ class Store:
         }
         sqlfile.execute(self.warehouse, "ops/end_sync_runs", params)
 
+    def bury(self, ids: list[str]) -> None:
+        """Mark rows that the source does not know any more; each is news, as an absence is."""
+        if not ids:
+            return
+        named = orjson.dumps([{"id": key, "source_updated_at": None} for key in ids]).decode()
+        name, totals = self.run.stream.name, replace(self.totals[self.run.stream.name])
+        with self.warehouse.transaction():
+            lock(self.warehouse, "sync", self.run.account, name)
+            buried, *_ = self._tombstone(name, named)
+            totals.tombstoned += buried
+            totals.fetched += buried
+            self._write_books({**self.totals, name: totals}, self.pages)
+        self.totals[name] = totals
+
+    def close_books(self) -> None:
+        """The run succeeds without a last batch of its own."""
+        self._write_books(self.totals, self.pages)
+        self._end()
+
     def keep_rejects(self) -> None:
         """Store the rejects of a batch that could not be stored itself, for a look."""
         if self.pending is not None:

@@ -1,0 +1,298 @@
+"""Parts, snapshots, merges, fields and files, against a made-up vendor over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketing_ops.errors import FatalError, RetryableError, StillRunningError
+from marketing_ops.sources import registry
+from marketing_ops.sync import engine
+from marketing_ops.sync.reconcile import reconcile_stream
+from marketing_ops.sync.replay import replay_rejected
+from marketing_ops.sync.runner import SyncReport, sync_stream
+from marketing_ops.sync.tables import create_raw_tables
+from marketing_ops.warehouse import Warehouse
+from marketing_ops.window import Window
+from tests.conftest import FrozenClock
+from tests.sync.acme import ACME, START, Acme, person
+from tests.sync.conftest import include_copy
+
+Sync = Callable[..., SyncReport]
+
+
+@pytest.fixture
+def acme(
+    db: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frozen_clock: FrozenClock
+) -> Iterator[Acme]:
+    """The vendor, registered, with an account `acme_main` of four slots."""
+    monkeypatch.setitem(registry.SYSTEMS, "acme", ACME)
+    include = include_copy(tmp_path)
+    (include / "sources" / "acme_main.yaml").write_text(
+        "source: acme_main\nsystem: acme\nconnection: acme_main\nbrand: journey\n"
+        "streams: {people: hourly, badges: hourly, files: hourly}\npool_slots: 4\n"
+    )
+    monkeypatch.setenv("MARKETING_OPS_INCLUDE", str(include))
+    create_raw_tables(db)
+    vendor = Acme()
+    yield vendor
+    vendor.close()
+
+
+@pytest.fixture
+def sync(db: Warehouse, acme: Acme, frozen_clock: FrozenClock) -> Sync:
+    """Syncs a stream of `acme_main`; `said` takes the lines of progress."""
+
+    def run(stream: str, *, said: list[str] | None = None, **options: Any) -> SyncReport:
+        from marketing_ops.connections import Connection
+
+        window = options.pop("window", None) or Window(frozen_clock.instant, frozen_clock.instant)
+        return sync_stream(
+            db,
+            "acme_main",
+            stream,
+            window,
+            resolve=lambda conn_id: Connection(conn_id, host=acme.url),
+            report=(said if said is not None else []).append,
+            **options,
+        )
+
+    return run
+
+
+def resolver(acme: Acme) -> Any:
+    from marketing_ops.connections import Connection
+
+    return lambda conn_id: Connection(conn_id, host=acme.url)
+
+
+def ids(db: Warehouse, table: str = "people", *, deleted: bool = False) -> list[int]:
+    query = f"select id::int from mkt_raw.acme__{table} where is_deleted = %s order by 1"
+    return [row[0] for row in db.execute(query, (deleted,))]
+
+
+def test_an_initial_load_is_read_in_parts_side_by_side(
+    db: Warehouse, acme: Acme, sync: Sync
+) -> None:
+    """Four slots: three parts at a time, one slot left to others; every record once, books and the
+    source's own count agree, and the estimate is said first.
+    """
+    acme.add(*(person(number) for number in range(1, 201)))
+    acme.delay = 0.02
+    said: list[str] = []
+    report = sync("people", said=said)
+    assert (report.kind, report.balanced, report.counts["people"]["inserted"]) == (
+        "initial",
+        True,
+        200,
+    )
+    assert ids(db) == list(range(1, 201))
+    assert acme.most_at_once == 3
+    assert "200 records" in said[0]
+    assert "4 parts, 3 read at a time" in said[1]
+    row = db.execute("select source_count from mkt_ops.sync_runs order by 1").fetchone()
+    assert row == (200,)
+
+
+def test_an_interrupted_load_goes_on_in_each_part(
+    db: Warehouse, acme: Acme, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before the vendor failed is not read again: parts resume at their page."""
+    monkeypatch.setattr(engine, "BATCH_ROWS", 10)
+    acme.add(*(person(number) for number in range(1, 201)))
+    acme.fail = lambda path: (503, b"{}") if "low=153" in path and "after=20" in path else None
+    with pytest.raises(RetryableError):
+        sync("people")
+    stored = len(ids(db))
+    assert 20 <= stored < 200
+    state = db.execute("select page_state from mkt_ops.sync_cursors").fetchone()
+    assert state is not None and len(state[0]["parts"]) == 4
+    acme.fail = lambda _path: None
+    acme.calls.clear()
+    assert sync("people").balanced
+    assert ids(db) == list(range(1, 201))
+    pages = [call for call in acme.calls if "after=" in call]
+    assert len(pages) <= (200 - stored) // 10 + 4
+
+
+def test_a_change_during_the_load_is_not_lost(
+    db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock
+) -> None:
+    """A record that changes after its part was read, while a later one shows a newer time: the
+    cursor stays before the load began, so that the next run reads the change.
+    """
+    now = frozen_clock.instant
+    acme.add(*(person(number) for number in range(1, 101)))
+
+    def change(path: str) -> None:
+        if "low=78" in path:
+            acme.add(person(1, now + timedelta(minutes=10), name="changed"))
+            acme.add(person(100, now + timedelta(minutes=30)))
+
+    acme.fail = change
+    sync("people")
+    acme.fail = lambda _path: None
+    frozen_clock.move(now + timedelta(hours=1))
+    assert sync("people").kind == "incremental"
+    row = db.execute("select name from mkt_raw.acme__people where id = '1'").fetchone()
+    assert row == ("changed",)
+
+
+def test_a_merge_buries_what_it_absorbed(
+    db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock
+) -> None:
+    """A record that names the ids it absorbed tombstones them, once; the books say so."""
+    acme.add(person(1), person(2), person(3))
+    sync("people")
+    later = frozen_clock.instant
+    del acme.people["1"], acme.people["2"]
+    acme.add(person(9, later, merged_ids="1;2"))
+    report = sync("people")
+    assert (ids(db), ids(db, deleted=True)) == ([3, 9], [1, 2])
+    assert report.counts["people"]["tombstoned"] == 2
+    again = sync("people")
+    assert again.counts["people"]["tombstoned"] == 0
+    assert again.balanced
+
+
+def test_a_snapshot_shows_what_is_there_now(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """Without a time of change each run reads all: what is absent is gone, what is back is back;
+    the first run is the baseline, later ones are news, and a backfill has nothing to read.
+    """
+    acme.badges = {str(n): {"id": str(n), "title": f"t{n}"} for n in range(1, 31)}
+    assert sync("badges").kind == "initial"
+    acme.badges.pop("7")
+    report = sync("badges")
+    assert (report.kind, report.written) == ("incremental", 1)
+    assert ids(db, "badges", deleted=True) == [7]
+    acme.badges["7"] = {"id": "7", "title": "t7"}
+    assert sync("badges").written == 1
+    assert ids(db, "badges", deleted=True) == []
+    assert sync("badges").written == 0
+    with pytest.raises(FatalError, match="no history"):
+        sync("badges", kind="backfill", window=Window(START, START + timedelta(days=1)))
+
+
+def test_a_file_in_the_making_is_left_alone(
+    db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock
+) -> None:
+    """Past its patience a run ends as postponed, with the state to go on; then it reads on."""
+    acme.add(person(1))
+    with pytest.raises(StillRunningError) as first:
+        sync("files", patience=0)
+    status = db.execute("select status from mkt_ops.sync_runs order by 1 desc").fetchone()
+    assert status == ("postponed",)
+    with pytest.raises(StillRunningError) as second:
+        sync("files", patience=0, resume=first.value.state)
+    assert sync("files", patience=0, resume=second.value.state).written == 1
+
+
+def test_odd_fields_are_kept_said_once_and_checked(
+    db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock
+) -> None:
+    """New, retyped and vanished fields stop nothing: they are kept in extra, said once, and a
+    check finds those that make what we read incomplete.
+    """
+    from marketing_ops.watch import run_check
+
+    acme.add(*(person(number) for number in range(1, 41)))
+    for one in acme.people.values():
+        one["mood"] = "good"
+        one["score"] = "many"
+        del one["name"]
+    said: list[str] = []
+    sync("people", said=said)
+    lines = "\n".join(said)
+    assert "new fields, kept in `extra`: mood" in lines
+    assert "fields of another type, kept in `extra`: score" in lines
+    assert "fields that no record shows any more: name" in lines
+    extra = db.execute("select extra from mkt_raw.acme__people where id = '1'").fetchone()
+    assert extra == ({"mood": "good", "score": "many"},)
+    said.clear()
+    sync("people", kind="full_refresh", said=said)
+    assert "fields" not in "\n".join(said)
+    result = run_check(db, "changed_fields", frozen_clock.instant)
+    assert [finding.split(":")[0] for finding in result.findings] == [
+        "acme_main.people.name",
+        "acme_main.people.score",
+    ]
+
+
+def test_reconciliation_repairs_what_no_sync_saw(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """Lost, deleted, restored and silently changed records: one comparison, all repaired, booked,
+    written down; the next one finds nothing.
+    """
+    acme.add(*(person(number) for number in range(1, 51)))
+    sync("people")
+    db.execute("delete from mkt_raw.acme__people where id = '5'")
+    db.execute(
+        "update mkt_raw.acme__people set is_deleted = true, source_updated_at = now()"
+        " where id = '6'"
+    )
+    del acme.people["7"]
+    acme.add(person(8, START + timedelta(hours=1), name="silent"))
+    db.execute("update mkt_ops.sync_cursors set cursor_at = %s", (START + timedelta(days=30),))
+    db.execute("update mkt_raw.acme__people set loaded_at = loaded_at - interval '1 minute'")
+    found = reconcile_stream(db, "acme_main", "people", resolve=resolver(acme))
+    assert (found.missing, found.outdated, found.gone) == (2, 1, 1)
+    assert (found.repaired, found.unrepaired) == (4, 0)
+    assert ids(db) == [number for number in range(1, 51) if number != 7]
+    row = db.execute("select missing, outdated, gone, unrepaired from mkt_ops.reconciliations")
+    assert row.fetchone() == (2, 1, 1, 0)
+    again = reconcile_stream(db, "acme_main", "people", resolve=resolver(acme))
+    assert (again.missing, again.outdated, again.gone) == (0, 0, 0)
+
+
+def test_reconciliation_never_empties_a_table(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """A source that suddenly lists almost nothing is not believed: nothing is deleted."""
+    acme.add(*(person(number) for number in range(1, 201)))
+    sync("people")
+    db.execute("update mkt_raw.acme__people set loaded_at = loaded_at - interval '1 minute'")
+    acme.people = {"1": person(1)}
+    with pytest.raises(FatalError, match="would be deleted"):
+        reconcile_stream(db, "acme_main", "people", resolve=resolver(acme))
+    assert len(ids(db)) == 200
+
+
+def test_a_difference_that_stays_fails_the_run(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """A record that is listed but cannot be stored is reported, and the task fails."""
+    acme.add(person(1), person(2))
+    sync("people")
+    db.execute("update mkt_ops.sync_cursors set cursor_at = %s", (START + timedelta(days=30),))
+    db.execute("update mkt_raw.acme__people set loaded_at = loaded_at - interval '1 minute'")
+    acme.add(person(2, START + timedelta(hours=1)))
+    acme.fail = lambda path: (
+        (200, b'[{"id":"2","name":"x","updated_at":null}]') if "ids=" in path else None
+    )
+    with pytest.raises(FatalError, match="could not be repaired"):
+        reconcile_stream(db, "acme_main", "people", resolve=resolver(acme))
+    row = db.execute("select unrepaired from mkt_ops.reconciliations").fetchone()
+    assert row == (1,)
+
+
+def test_rejected_records_are_replayed(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """A dry run says what would happen; the real one reads records anew, stores those that are
+    mended, forgets those that are gone and keeps the rest; doing it twice changes nothing.
+    """
+    acme.add(*(person(number) for number in range(1, 5)))
+    for number in "123":
+        acme.people[number]["updated_at"] = None
+    sync("people")
+    assert ids(db) == [4]
+    dry = replay_rejected(db, "acme_main", "people", resolve=resolver(acme), is_dry_run=True)
+    assert (dry.waiting, dry.stored) == (3, 0)
+    acme.add(person(1))
+    del acme.people["2"]
+    done = replay_rejected(db, "acme_main", "people", resolve=resolver(acme), is_dry_run=False)
+    assert (done.waiting, done.stored, done.gone, done.still_rejected.total()) == (3, 1, 1, 1)
+    assert ids(db) == [1, 4]
+    waiting = db.execute(
+        "select record_id from mkt_ops.rejected_records where replayed_at is null"
+    ).fetchall()
+    assert waiting == [("3",)]
+    again = replay_rejected(db, "acme_main", "people", resolve=resolver(acme), is_dry_run=False)
+    assert (again.waiting, again.stored) == (1, 0)
