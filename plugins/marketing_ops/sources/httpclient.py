@@ -458,6 +458,11 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, "" when it has none."""
+    return _split(url)[0]
+
+
 def _split(url: str) -> tuple[str, str]:
     """Origin and the rest of a URL, as the library that calls it reads it; "" for no origin."""
     try:
