@@ -25,20 +25,17 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from marketing_ops.notifiers.failure import notify_stuck_run
-from marketing_ops.operators.publish import PublishOperator
-from marketing_ops.operators.sync import SyncStreamOperator
 from marketing_ops.operators.upkeep import BrokenFilesOperator
 from marketing_ops.operators.wiring import (
-    SHOPS,
     SHOPS_SYNCED,
-    accounts_of,
-    live_streams,
+    add_sync_tasks,
     sync_form,
+    synced_accounts,
     task_defaults,
 )
 from marketing_ops.settings import settings
 
-accounts, problems = accounts_of(SHOPS)
+accounts, problems = synced_accounts("shop")
 
 with DAG(
     dag_id="sync_shop",
@@ -51,7 +48,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=8),
     tags=["marketing_ops", "sync"],
-    params=sync_form(accounts),
+    params=sync_form(accounts, "shop"),
     on_failure_callback=notify_stuck_run,
     default_args=task_defaults(
         "data-engineering",
@@ -62,20 +59,4 @@ with DAG(
 ):
     if problems:
         BrokenFilesOperator(task_id="definitions_are_valid", problems=problems)
-    for name, source in accounts.items():
-        publish = PublishOperator(
-            task_id=f"{name}.publish",
-            outlets=[SHOPS_SYNCED],
-            pool=source.pool,
-            trigger_rule="none_failed_min_one_success",
-            execution_timeout=timedelta(minutes=5),
-        )
-        for stream, cadence in live_streams(source).items():
-            sync = SyncStreamOperator(
-                task_id=f"{name}.{stream}",
-                account=name,
-                stream=stream,
-                cadence=cadence,
-                pool=source.pool,
-            )
-            sync >> publish
+    add_sync_tasks(accounts, "shop", SHOPS_SYNCED)

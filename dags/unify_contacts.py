@@ -21,7 +21,13 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 from marketing_ops.notifiers.failure import notify_stuck_run
 from marketing_ops.operators.identity import UnifyOperator
 from marketing_ops.operators.publish import PublishOperator
-from marketing_ops.operators.wiring import CONTACTS_UNIFIED, SHOPS_SYNCED, task_defaults
+from marketing_ops.operators.wiring import (
+    CONTACTS_UNIFIED,
+    CRM_SYNCED,
+    ENGAGEMENT_SYNCED,
+    SHOPS_SYNCED,
+    task_defaults,
+)
 from marketing_ops.settings import settings
 
 with DAG(
@@ -31,7 +37,7 @@ with DAG(
     doc_md=__doc__,
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable("20 * * * *", timezone=settings().reporting_timezone),
-        assets=[SHOPS_SYNCED],
+        assets=(SHOPS_SYNCED | CRM_SYNCED | ENGAGEMENT_SYNCED),
     ),
     start_date=datetime(2025, 1, 1, tzinfo=UTC),
     catchup=False,

@@ -298,3 +298,8 @@ class Source:
     def stream(self, name: str) -> Stream | None:
         """The stream of that name; None for an unknown name and for a child."""
         return next((stream for stream in self.streams if stream.name == name), None)
+
+    def can_reconcile(self, name: str) -> bool:
+        """Whether the vendor lists the keys of a stream and shows its records by their id."""
+        stream = self.stream(name)
+        return bool(stream and stream.is_reconciled and self.keys and self.fetch)

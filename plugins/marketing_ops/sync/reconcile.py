@@ -13,7 +13,7 @@ from psycopg import sql
 from marketing_ops import clock, sqlfile
 from marketing_ops.connections import Resolver
 from marketing_ops.errors import FatalError
-from marketing_ops.sources.base import Key, Page, Source
+from marketing_ops.sources.base import Key, Page
 from marketing_ops.sync.batch import Batch
 from marketing_ops.sync.flow import together
 from marketing_ops.sync.job import Job, Report, plan_of
@@ -61,12 +61,6 @@ class ReconcileReport:
         )
 
 
-def can_reconcile(system: Source, stream: str) -> bool:
-    """Whether the vendor can list the keys of a stream."""
-    declared = system.stream(stream)
-    return bool(declared and declared.is_reconciled and system.keys and system.fetch)
-
-
 def reconcile_stream(
     warehouse: Warehouse,
     account: str,
@@ -87,7 +81,7 @@ def reconcile_stream(
         RetryableError, QuotaExhaustedError: of the source; a rerun compares anew.
     """
     plan = plan_of(account, stream)
-    if not can_reconcile(plan.system, stream):
+    if not plan.system.can_reconcile(stream):
         raise FatalError(f"{plan.source.system} cannot list the keys of {stream}")
     job = Job(warehouse, plan, None, report)
     with job.running("reconcile"):

@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
-from marketing_ops import clock, sqlfile
+from marketing_ops import clock, settings, sqlfile
 from marketing_ops.connections import Resolver
+from marketing_ops.sources import registry
 from marketing_ops.sources.base import Page, Stream
 from marketing_ops.sync.batch import Batch
 from marketing_ops.sync.job import Job, Plan, Report, plan_of
@@ -101,6 +102,26 @@ def replay_rejected(
             _Replay(job, client, found).run()
     report(found.line())
     return found
+
+
+def waiting_streams(warehouse: Warehouse, account: str) -> list[str]:
+    """The streams of an account that have rejected records waiting, children under their parent.
+
+    Raises:
+        FatalError: there is no such account; says the nearest name.
+    """
+    system = registry.system(settings.source(account).system)
+    rows = warehouse.execute(
+        "select distinct stream from mkt_ops.rejected_records"
+        " where account = %s and replayed_at is null",
+        (account,),
+    ).fetchall()
+    names = {row[0] for row in rows}
+    return [
+        stream.name
+        for stream in system.streams
+        if names & {member.name for member in stream.family()}
+    ]
 
 
 def _waiting(warehouse: Warehouse, plan: Plan) -> Iterator[_Waiting]:
