@@ -208,6 +208,11 @@ class FakeShop:
             return self.run_bulk(variables["q"], variables["g"])
         if "bulkOperation(id" in query:
             return {"bulkOperation": self.poll(variables["id"])}
+        counted = re.search(r"(\w+)Count\(", query)
+        if counted is not None:
+            return {
+                f"{counted.group(1)}Count": {"count": len(self.records.get(counted.group(1), []))}
+            }
         if "node(id" in query:
             return {"node": self.node(query, variables)}
         root = re.search(r"\{\s*(\w+)\(first:\$n", query)

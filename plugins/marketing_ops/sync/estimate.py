@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marketing_ops import settings, yamlfile
+from marketing_ops.connections import Resolver
+from marketing_ops.errors import FatalError
+from marketing_ops.sources import registry
 from marketing_ops.sources.base import Quota, Source, Stream
+from marketing_ops.sources.shared import InProcess
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,32 @@ def estimate(client: Any, source: Source, stream: Stream, quota_share: float) ->
         left_today=quota.left_today,
         is_file=stream.has_bulk,
     )
+
+
+def estimates(account: str, streams: Sequence[str], resolve: Resolver) -> Iterator[Estimate]:
+    """An estimate for each of the named streams, or of all that the account's file has on.
+
+    Raises:
+        FatalError: no such account or stream, no connection, or the vendor refuses.
+    """
+    source = settings.source(account)
+    system = registry.system(source.system)
+    names = streams or [name for name, when in source.streams.items() if when != "off"]
+    wanted = [_stream(system, name) for name in names]
+    if not wanted or system.client is None:
+        raise FatalError(f"`{account}` reads no streams: there is nothing to estimate")
+    client = system.client(resolve(source.connection), source.quota_share, InProcess())
+    for stream in wanted:
+        if not stream.deletes:
+            yield estimate(client, system, stream, source.quota_share)
+
+
+def _stream(system: Source, name: str) -> Stream:
+    found = system.stream(name)
+    if found is None:
+        hint = yamlfile.did_you_mean(name, {stream.name for stream in system.streams})
+        raise FatalError(f"{system.system} has no stream `{name}`.{hint}")
+    return found
 
 
 def _counted(number: int | None, word: str) -> str:

@@ -100,6 +100,7 @@ class _Comparison:
             "account": job.account,
             "started_at": job.started_at,
             "cursor_at": job.cursor_at,
+            "is_complete": job.stream.is_complete,
         }
 
     def run(self) -> ReconcileReport:

@@ -1,5 +1,6 @@
 -- grain: one comparison
--- reads: reconcile_keys, reconcile_held        params: account, started_at, cursor_at
+-- reads: reconcile_keys, reconcile_held        params: account, started_at, cursor_at,
+--        is_complete (absence means deletion)
 -- writes: reconcile_differences
 -- rerun: the same differences
 --
@@ -45,7 +46,8 @@ found as (
         null as updated_at
     from stored
     where
-        not stored.is_deleted
+        %(is_complete)s::boolean
+        and not stored.is_deleted
         and stored.loaded_at < %(started_at)s::timestamptz
         and not exists (select 1 from reconcile_keys as keys where keys.id = stored.id)
 ),

@@ -41,16 +41,11 @@ def _instant(at: datetime, *, is_end: bool = False) -> str:
 def page_query(stream: Stream) -> str:
     """The GraphQL text that reads one page of a stream."""
     api = stream.api
-    size = api["nested_page"]
-    nested = "".join(
-        f" {name}(first:{size}){{pageInfo{{hasNextPage endCursor}} nodes{{{fields}}}}}"
-        for name, fields in api["connections"].items()
-    )
     order = f"sortKey:{api['sort']}" + (",reverse:true" if stream.is_newest_first else "")
     return (
         "query($n:Int!,$after:String,$q:String){"
         f"{api['root']}(first:$n,after:$after,query:$q,{order})"
-        f"{{pageInfo{{hasNextPage endCursor}} nodes{{{api['selection']}{nested}}}}}}}"
+        f"{{pageInfo{{hasNextPage endCursor}} nodes{{{api['selection']}{_nested(stream)}}}}}}}"
     )
 
 
@@ -61,6 +56,23 @@ def nested_query(stream: Stream, connection: str) -> str:
         "query($id:ID!,$n:Int!,$after:String){node(id:$id){... on "
         f"{api['node']}{{{connection}(first:$n,after:$after)"
         f"{{pageInfo{{hasNextPage endCursor}} nodes{{{api['connections'][connection]}}}}}}}}}}}"
+    )
+
+
+def nodes_query(stream: Stream) -> str:
+    """The GraphQL text that reads records by their ids, as a page shows them."""
+    api = stream.api
+    return (
+        f"query($ids:[ID!]!){{nodes(ids:$ids){{... on {api['node']}"
+        f"{{{api['selection']}{_nested(stream)}}}}}}}"
+    )
+
+
+def _nested(stream: Stream) -> str:
+    size = stream.api["nested_page"]
+    return "".join(
+        f" {name}(first:{size}){{pageInfo{{hasNextPage endCursor}} nodes{{{fields}}}}}"
+        for name, fields in stream.api["connections"].items()
     )
 
 
@@ -92,7 +104,7 @@ def read(shop: ShopifyClient, stream: Stream, request: ReadRequest) -> Iterator[
                     f" `{shop.name}` can tell apart: run a full refresh, which reads one file"
                 )
         for node in nodes:
-            _complete(shop, stream, node)
+            complete(shop, stream, node)
         yield Page(
             records=_inside(stream, nodes, request, until),
             state={"after": after, "until": until.isoformat(), "restart": restart},
@@ -138,7 +150,7 @@ def _page(shop: ShopifyClient, stream: Stream, window: str, after: str | None) -
         return found
 
 
-def _complete(shop: ShopifyClient, stream: Stream, node: Any) -> None:
+def complete(shop: ShopifyClient, stream: Stream, node: Any) -> None:
     """Read the rest of nested lists longer than a page, and leave only their nodes."""
     for name in stream.api["connections"]:
         connection = node.get(name) if isinstance(node, dict) else None

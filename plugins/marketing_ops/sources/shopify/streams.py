@@ -84,6 +84,7 @@ _CUSTOMERS = Stream(
     page_size=100,
     has_bulk=True,
     is_complete=True,
+    is_reconciled=True,
     entity="contacts",
     note="needs the scope read_customers",
     api=_api(
@@ -162,6 +163,9 @@ _ORDERS = Stream(
     cursor="updated_at",
     page_size=25,
     has_bulk=True,
+    # Not is_complete: an app without read_all_orders is shown 60 days, and what it is not shown
+    # any more is not gone.
+    is_reconciled=True,
     children=(_ORDER_LINES, _REFUNDS),
     entity="orders",
     note="needs the scope read_orders; without read_all_orders Shopify shows the last 60 days only",
@@ -205,6 +209,7 @@ _PRODUCTS = Stream(
     page_size=100,
     has_bulk=True,
     is_complete=True,
+    is_reconciled=True,
     schedule="daily",
     entity="products",
     note="needs the scope read_products; price is the lowest of its variants, sku the first one's",
