@@ -192,10 +192,10 @@ def test_windows_cover_exactly_once(keys: list[int], low: int, length: int, cap:
     def count(a: int, b: int) -> int:
         return bisect.bisect_left(keys, b) - bisect.bisect_left(keys, a)
 
-    high, found, dense = low + length, [], None
+    high, dense = low + length, None
+    found: list[tuple[int, int]] = []
     try:
-        for window in by_windows(count, low, high, cap=cap, name="contacts"):
-            found.append(window)
+        found.extend(by_windows(count, low, high, cap=cap, name="contacts"))
     except DenseError as error:
         dense = error.at
     ends = [low, *(b for _, b in found)]

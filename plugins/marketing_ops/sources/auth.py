@@ -285,6 +285,7 @@ class _Granted(Auth):
     ) -> None:
         self._endpoint, self._shared, self._header, self._prefix = endpoint, shared, header, prefix
         self._token: Token | None = None
+        self._unsaved: Token | None = None
         self._shown = threading.local()
 
     def headers(self, method: str, url: str, body: bytes | None) -> dict[str, str]:
@@ -305,8 +306,10 @@ class _Granted(Auth):
             token = store.load()
             is_newer = token is not None and (refused is None or token.access != refused.access)
             if token is None or not is_newer or token.ends_at <= clock.now():
-                token = self._asked(token)
+                # Kept until it is stored: a vendor that rotates gives its refresh token only once.
+                self._unsaved = token = self._unsaved or self._asked(token)
                 store.save(token)
+                self._unsaved = None
             self._token = token
         return token
 
