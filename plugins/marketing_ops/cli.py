@@ -54,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     migrating.add_argument("--plan", action="store_true", help="show what it would do; do nothing")
     applying = command("apply", _apply, "Take over pools and sending modes from include/sources.")
     applying.add_argument("--no-pools", action="store_true", help="leave Airflow's pools alone")
+    looking = command(
+        "doctor", _doctor, "Look at all that sends, syncs and stores; say what to do."
+    )
+    looking.add_argument("account", nargs="*", help="only these accounts (default: all)")
+    looking.add_argument("--offline", action="store_true", help="files and connections only")
+    looking.add_argument("--json", action="store_true", help="for a program")
+    estimating = command("estimate", _estimate, "Say what a full read of an account will take.")
+    estimating.add_argument("account")
+    estimating.add_argument(
+        "stream", nargs="*", help="only these streams (default: all that are on)"
+    )
     preview = command("preview", _preview, "Show who is in a segment, before it is used.")
     preview.add_argument("kind", choices=["segment"])
     preview.add_argument("name")
@@ -106,6 +117,23 @@ def _migrate(options: argparse.Namespace) -> int:
             return 0 if planned.is_possible else 1
         done = warehouse.migrate(connection)
     print("\n".join(f"applied {name}" for name in done) if done else "nothing to migrate")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from marketing_ops.doctor import report
+    from marketing_ops.doctor.examine import examine
+
+    found = examine(options.account, from_environment, is_offline=options.offline)
+    print(report.as_json(found) if options.json else report.render(found))
+    return 1 if report.problems(found) else 0
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from marketing_ops.sync.estimate import estimates
+
+    for found in estimates(options.account, options.stream, from_environment):
+        print(found.line(), flush=True)
     return 0
 
 

@@ -15,15 +15,20 @@ def now() -> datetime:
     When the environment variable `MARKETING_OPS_CLOCK_FILE` names a file with an ISO 8601 instant
     in it, that instant; else (no variable, no file, an empty file) the machine's clock.
     """
+    held = held_at()
+    return datetime.now(UTC) if held is None else held
+
+
+def held_at() -> datetime | None:
+    """The instant at which the setting holds the clock; None while it runs free."""
     name = os.environ.get(CLOCK_FILE_VARIABLE)
-    if name:
-        try:
-            text = Path(name).read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            text = ""
-        if text:
-            return datetime.fromisoformat(text).astimezone(UTC)
-    return datetime.now(UTC)
+    if not name:
+        return None
+    try:
+        text = Path(name).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 def freeze(path: Path, instant: datetime | None) -> None:

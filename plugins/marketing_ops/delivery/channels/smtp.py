@@ -102,6 +102,19 @@ class SmtpChannel:
             return Outcome("unknown", f"answer {code} after DATA")
         return self._refused(code, text, is_after_data=True)
 
+    def greet(self) -> str:
+        """How the server was reached and logged in to, without a mail.
+
+        Raises:
+            RetryableError, FatalError: as `send` does before it hands a mail over.
+        """
+        smtp = self._smtp or self._connect()
+        secured = "without encryption" if self._security == "none" else f"over {self._security}"
+        login = "logged in" if self._account.login else "without a log-in"
+        size = smtp.esmtp_features.get("size", "")
+        limit = f", mails up to {int(size) >> 20} MiB" if size.isdigit() and int(size) else ""
+        return f"answers {secured}, {login}{limit}"
+
     def close(self) -> None:
         """Say goodbye; errors do not matter any more."""
         if self._smtp is not None:

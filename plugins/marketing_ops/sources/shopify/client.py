@@ -19,7 +19,7 @@ from marketing_ops.sources.shared import InProcess, Shared
 from marketing_ops.sources.shopify import answers
 
 API_VERSION = "2026-10"
-_PATH = f"/admin/api/{API_VERSION}/graphql.json"
+PATH = f"/admin/api/{API_VERSION}/graphql.json"
 _TOKEN_PATH = "/admin/oauth/access_token"  # noqa: S105 - a path
 _TOKEN_HEADER = "X-Shopify-Access-Token"  # noqa: S105 - a name
 _THROTTLED_TRIES = 10
@@ -106,7 +106,7 @@ class ShopifyClient:
         )
 
     def _post(self, body: bytes) -> dict[str, Any]:
-        answer = self.http.call("POST", _PATH, body=body, is_read=False)
+        answer = self.http.call("POST", PATH, body=body, is_read=False)
         data, cost = answers.data_of(self.name, answer)
         self._learn(cost)
         return data

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from marketing_ops.sources.base import ConnectionForm, Page, ReadRequest, Source, Stream
-from marketing_ops.sources.shopify import bulk, client, pages
+from marketing_ops.sources.shopify import bulk, check, client, pages
 from marketing_ops.sources.shopify.streams import STREAMS
 
 
@@ -34,5 +34,6 @@ SHOPIFY = Source(
     client=client.build,
     read=read,
     streams=STREAMS,
+    check=check.check,
     has_webhooks=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marketing_ops.sources.base import ConnectionForm, FormField, Source
+from marketing_ops.sources.smtp import check
 
 SMTP = Source(
     system="smtp",
@@ -22,5 +23,7 @@ SMTP = Source(
             "timeout": FormField(label="Timeout in seconds", kind="integer", default=30),
         },
     ),
+    client=check.build,
+    check=check.check,
     channels=("email",),
 )
