@@ -39,7 +39,10 @@ def test_stages_are_green_on_an_empty_warehouse(run_dag: Any, db: psycopg.Connec
     for dag_id in ("unify_contacts", "segment_audiences", "run_campaigns", "maintain_warehouse"):
         state, tasks = run_dag(dag_id)
         assert state == "success", (dag_id, tasks)
-        assert set(tasks.values()) == {"success"}, dag_id
+        # What was never loaded is not compared with its source.
+        compared = {task for task in tasks if dag_id == "maintain_warehouse" and "." in task}
+        assert {tasks[task] for task in tasks.keys() - compared} == {"success"}, dag_id
+        assert {tasks[task] for task in compared} <= {"skipped"}
     assert db.execute("select count(*) from mkt_ops.ticks").fetchone() == (1,)
 
 

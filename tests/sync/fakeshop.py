@@ -213,6 +213,8 @@ class FakeShop:
             return {
                 f"{counted.group(1)}Count": {"count": len(self.records.get(counted.group(1), []))}
             }
+        if "nodes(ids" in query:
+            return {"nodes": [self.by_id(query, one) for one in variables["ids"]]}
         if "node(id" in query:
             return {"node": self.node(query, variables)}
         root = re.search(r"\{\s*(\w+)\(first:\$n", query)
@@ -252,6 +254,14 @@ class FakeShop:
             },
             "nodes": [dict(item) for item in items[start : start + size]],
         }
+
+    def by_id(self, query: str, wanted: str) -> Record | None:
+        nested = re.search(r"(\w+)\(first:(\d+)\)\{pageInfo", query)
+        for root, records in self.records.items():
+            for record in records:
+                if record.get("id") == wanted:
+                    return self.shown(root, record, int(nested.group(2)) if nested else 0)
+        return None
 
     def node(self, query: str, variables: Record) -> Record | None:
         name = re.search(r"\{(\w+)\(first:\$n,after:\$after\)", query)

@@ -33,8 +33,12 @@ class ReconcileOperator(MarketingOpsOperator):
         self.stream = stream
 
     def work(self, warehouse: Warehouse, context: Context) -> Counts:
-        from marketing_ops.sync.reconcile import reconcile_stream
+        from marketing_ops.sync.reconcile import is_loaded, reconcile_stream
 
+        if not is_loaded(warehouse, self.account, self.stream):
+            raise AirflowSkipException(
+                f"{self.account}.{self.stream} was not loaded yet: there is nothing to compare"
+            )
         report = reconcile_stream(
             warehouse, self.account, self.stream, resolve=from_airflow, report=self.report
         )

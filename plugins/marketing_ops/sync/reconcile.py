@@ -61,6 +61,15 @@ class ReconcileReport:
         )
 
 
+def is_loaded(warehouse: Warehouse, account: str, stream: str) -> bool:
+    """Whether the stream's first load has ended; before that everything differs."""
+    row = warehouse.execute(
+        "select cursor_at is not null from mkt_ops.sync_cursors where account = %s and stream = %s",
+        (account, stream),
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def reconcile_stream(
     warehouse: Warehouse,
     account: str,
@@ -83,6 +92,8 @@ def reconcile_stream(
     plan = plan_of(account, stream)
     if not plan.system.can_reconcile(stream):
         raise FatalError(f"{plan.source.system} cannot list the keys of {stream}")
+    if not is_loaded(warehouse, account, stream):
+        raise FatalError(f"{account} {stream} was not loaded yet: there is nothing to compare")
     job = Job(warehouse, plan, None, report)
     with job.running("reconcile"):
         client, share = job.client(resolve)

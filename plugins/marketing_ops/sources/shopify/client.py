@@ -121,6 +121,10 @@ class ShopifyClient:
                 clock.now(),
             )
 
+    def restore_rate(self) -> float | None:
+        """Points of query cost the bucket gets back a second; None before the first answer."""
+        return None if self._throttle is None else self._throttle[2]
+
     def _stay_within_share(self) -> None:
         """Wait until the bucket is again as full as the others' share asks for."""
         if self._throttle is None:

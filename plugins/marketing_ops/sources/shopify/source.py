@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from marketing_ops.sources.base import ConnectionForm, Page, ReadRequest, Source, Stream
-from marketing_ops.sources.shopify import bulk, check, client, pages
+from marketing_ops.sources.shopify import bulk, check, client, compare, pages
 from marketing_ops.sources.shopify.streams import STREAMS
 
 
@@ -34,6 +34,10 @@ SHOPIFY = Source(
     client=client.build,
     read=read,
     streams=STREAMS,
+    count=compare.count,
+    keys=compare.keys,
+    fetch=compare.fetch,
+    quota=compare.quota,
     check=check.check,
     has_webhooks=True,
 )
