@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from marketing_ops import cli
 from marketing_ops.warehouse import Warehouse
+from tests.sandbox_fixtures import SandboxServer
 
 
 @pytest.fixture
@@ -74,6 +76,53 @@ def test_stop_switch_is_set_audited_and_undone(
     assert row == (False,)
     audited = db.execute("select count(*) from mkt_ops.audit_log").fetchone()
     assert audited == (2,)
+
+
+@pytest.fixture
+def account_variables(sandbox_at: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped accounts of the demo, in the sandbox."""
+    shop = {
+        "conn_type": "marketing_ops_shopify",
+        "host": sandbox_at.shop_url,
+        "password": sandbox_at.token,
+    }
+    smtp = {
+        "conn_type": "marketing_ops_smtp",
+        "host": "127.0.0.1",
+        "port": sandbox_at.smtp_port,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_JOURNEY", json.dumps(shop))
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_JOURNEY", json.dumps(smtp))
+
+
+@pytest.mark.usefixtures("warehouse_variable", "account_variables")
+def test_doctor_is_one_page_and_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0: nothing to mend. 1: at least one line is marked `!!`."""
+    assert cli.main(["doctor", "shop_journey", "smtp_journey"]) == 0
+    shown = capsys.readouterr().out
+    assert "nothing can send" in shown
+    assert "everything is ok" in shown
+    monkeypatch.delenv("AIRFLOW_CONN_SHOP_JOURNEY")
+    assert cli.main(["doctor", "shop_journey", "--offline", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["is_ok"] is False
+
+
+@pytest.mark.usefixtures("account_variables")
+def test_estimate_has_a_line_a_stream(
+    sandbox_at: SandboxServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The vendor's own count, without a warehouse; a misspelt stream gets a hint."""
+    assert cli.main(["estimate", "shop_journey", "customers", "orders"]) == 0
+    orders = len(sandbox_at.truth("orders"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["customers", "orders"]
+    assert lines[1] == f"orders: {orders:,} records, read as one file"
+    assert cli.main(["estimate", "shop_journey", "oders"]) == 1
+    assert "orders" in capsys.readouterr().err
+    assert cli.main(["estimate", "smtp_journey"]) == 1
+    assert "reads no streams" in capsys.readouterr().err
 
 
 def test_lint_of_the_shipped_files_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
