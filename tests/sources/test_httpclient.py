@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import logging
+import traceback
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
@@ -393,3 +395,19 @@ def test_errors_show_no_secret(make: Make, server: Loopback) -> None:
         client.get_json("/x?key=secret")
     assert str(caught.value) == "`hub` answers 400: the request was refused"
     assert repr(Answer(200, b"secret", {"a": "secret"})) == "Answer(status=200)"
+
+
+def test_logs_show_no_url(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Even where everything is logged, an address in a URL is not."""
+    caplog.set_level(logging.DEBUG)
+    make().get_json("/statuses/ana@example.com", {"email": "ana@example.com"})
+    assert "ana" not in caplog.text
+
+
+@pytest.mark.parametrize("secret", ["hush\n", "hush\r\nX: 1", "hu\u0161h"])
+def test_a_secret_that_no_header_can_carry_is_not_quoted(make: Make, secret: str) -> None:
+    """A line break pasted with a token: the sentence says so, the traceback hides the token."""
+    with pytest.raises(FatalError, match=r"`hub` cannot be called: .* copy them again") as caught:
+        make(headers={"Authorization": secret}).get_json("/x")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "hush" not in shown

@@ -19,9 +19,24 @@ import orjson
 
 from marketing_ops import clock
 from marketing_ops.errors import FatalError
-from marketing_ops.sources.httpclient import Answer, HttpClient, json_of, raise_for_status
-from marketing_ops.sources.httpclient import Auth as Auth
+from marketing_ops.sources.httpclient import Answer, Auth, HttpClient, json_of, raise_for_status
 from marketing_ops.sources.shared import Shared, Token
+
+__all__ = [
+    "Auth",
+    "Basic",
+    "Bearer",
+    "ClientCredentials",
+    "Grant",
+    "HeaderKey",
+    "Hmac",
+    "JwtBearer",
+    "LoginRefusedError",
+    "OAuth1",
+    "RefreshToken",
+    "TokenEndpoint",
+    "usual_grant",
+]
 
 _USED_RATIO = 0.8
 _USUAL_SECONDS = 3600.0

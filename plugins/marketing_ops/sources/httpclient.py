@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
-import math
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin
@@ -17,9 +14,32 @@ from zlib import crc32
 import orjson
 import urllib3
 
-from marketing_ops import clock
-from marketing_ops.errors import FatalError, MarketingOpsError, RetryableError, TokenRefusedError
+from marketing_ops.errors import FatalError, RetryableError, TokenRefusedError
+from marketing_ops.sources.answer import (
+    Answer,
+    DownloadGoneError,
+    ErrorMap,
+    ThrottledError,
+    json_of,
+    raise_for_status,
+    redacted,
+)
 from marketing_ops.sources.shared import Shared
+
+__all__ = [
+    "Answer",
+    "Auth",
+    "DownloadGoneError",
+    "ErrorMap",
+    "HttpClient",
+    "ThrottledError",
+    "json_of",
+    "origin_of",
+    "pacing",
+    "patiently",
+    "raise_for_status",
+    "redacted",
+]
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A larger answer, after decompression, is refused: a page is never that big."""
@@ -32,48 +52,10 @@ _THREADS = 16
 _CHUNK_BYTES = 1 << 20
 _PORTS = {"http": 80, "https": 443}
 
+# At DEBUG urllib3 writes each URL into the log, and some vendors have addresses in theirs.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+
 T = TypeVar("T")
-
-
-class ThrottledError(RetryableError):
-    """The vendor takes no more calls for now. This one had no effect: even a write is repeated."""
-
-
-class DownloadGoneError(RetryableError):
-    """A file's URL has expired or changed: a later try asks for a new file."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A vendor's answer. `repr` shows neither body nor headers."""
-
-    status: int
-    body: bytes = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-
-    def header(self, name: str) -> str:
-        """A header's value by name in any case, "" when absent."""
-        return str(self.headers.get(name, ""))
-
-    def retry_after(self) -> float | None:
-        """The seconds of Retry-After, None when it is absent or makes no sense.
-
-        A date is compared with the answer's own Date, else with our clock.
-        """
-        text = self.header("Retry-After")
-        try:
-            seconds = float(text)
-        except ValueError:
-            at, sent_at = _http_date(text), _http_date(self.header("Date"))
-            if at is None:
-                return None
-            seconds = at - (clock.now().timestamp() if sent_at is None else sent_at)
-            return max(seconds, 0.0)
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-ErrorMap = Callable[[Answer], None]
-"""Raises one of our errors for an answer that is none; the vendor's one place for that."""
 
 
 class Auth:
@@ -317,8 +299,12 @@ class HttpClient:
                 f"`{self.name}` cannot be reached ({type(error).__name__}): check the connection's"
                 " host, and that this machine may reach it"
             ) from error
-        except ValueError as error:  # LocationParseError and its kin, for a URL that is none
-            raise FatalError(f"connection `{self.name}` has no usable host") from error
+        except ValueError:
+            # Not chained: what http.client says of a header or a URL quotes it.
+            raise FatalError(
+                f"connection `{self.name}` cannot be called: its host or its secret holds a"
+                " character that does not belong there (a line break?): copy them again"
+            ) from None
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
         try:
@@ -396,68 +382,6 @@ def pacing(
     return pace
 
 
-def json_of(name: str, answer: Answer) -> Any:
-    """The parsed body; None for an answer that has none by intention (204, 202).
-
-    In an answer that is damaged (NaN, bytes that are no UTF-8) what is wrong becomes a string that
-    cannot be encoded, so that the record it stands in, and no other, is rejected where rows are
-    made.
-
-    Raises:
-        FatalError: it is no JSON at all.
-        RetryableError: it is cut.
-    """
-    try:
-        return orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        if not answer.body and answer.status in (202, 204):
-            return None
-    if "json" not in answer.header("Content-Type"):
-        raise FatalError(
-            f"`{name}` answers no JSON ({answer.status}): check that the connection's host is the"
-            " API's"
-        )
-    try:
-        text = answer.body.decode("utf-8", "surrogateescape")
-        return json.loads(text, parse_constant=lambda constant: f"\udcff{constant}")
-    except (ValueError, RecursionError) as error:
-        raise RetryableError(f"the answer of `{name}` is cut or damaged") from error
-
-
-def raise_for_status(name: str, answer: Answer, meanings: Mapping[int, str]) -> None:
-    """The part of an error map that vendors share: a status that is no success becomes an error.
-
-    Args:
-        meanings: for the vendor's fatal statuses, what is wrong and what to do. 401 means that
-            the token is refused.
-    """
-    status = answer.status
-    if status < 300:
-        return
-    error: MarketingOpsError
-    if status in meanings:
-        kind = TokenRefusedError if status == 401 else FatalError
-        error = kind(f"`{name}` answers {status}: {meanings[status]}")
-    elif status == 429:
-        error = ThrottledError(f"`{name}` is throttled (429)", retry_after=answer.retry_after())
-    elif status >= 500:
-        error = RetryableError(
-            f"`{name}` fails on its side ({status})", retry_after=answer.retry_after()
-        )
-    else:
-        error = FatalError(f"`{name}` answers {status}: the request was refused")
-    raise error
-
-
-def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with what may be a secret masked, for a log line."""
-    secret = ("token", "secret", "password", "authorization", "key", "cookie")
-    return {
-        key: "***" if any(word in key.lower() for word in secret) else value
-        for key, value in values.items()
-    }
-
-
 def origin_of(url: str) -> str:
     """Scheme, host and port of a URL, "" when it has none."""
     return _split(url)[0]
@@ -473,13 +397,6 @@ def _split(url: str) -> tuple[str, str]:
         return "", ""
     port = "" if parts.port in (None, _PORTS[parts.scheme]) else f":{parts.port}"
     return f"{parts.scheme}://{parts.host}{port}", parts.request_uri
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _at_once(_bucket: str) -> None:
