@@ -115,7 +115,7 @@ def test_one_account_hides_no_other(everything: list[Connection]) -> None:
     broken = Connection("shop_journey", host=everything[1].host, password=SECRET)
     found = examine([], _resolver(everything[0], broken))
     assert "!! `shop_journey` answers 401" in _said(found, "shop_journey", "answer")[0]
-    assert _said(found, "smtp_journey", "answer") == [
+    assert _said(found, "smtp_journey", "connection") == [
         "!! connection `smtp_journey` is not defined: create it"
     ]
     assert _said(found, "sending", "verdict") == ["ok nothing can send"]

@@ -52,8 +52,13 @@ class Visit:
 
     def _steps(self) -> Iterator[Finding]:
         system = registry.system(self.source.system)
-        yield _streams(self.source, system)
-        connection = self._resolve(self.source.connection)
+        if system.streams:
+            yield _streams(self.source, system)
+        try:
+            connection = self._resolve(self.source.connection)
+        except MarketingOpsError as error:
+            yield bad("connection", str(error))
+            return
         yield _connection(connection, system)
         if self._is_offline or system.check is None or system.client is None:
             return
