@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from marketing_ops import __version__, deployment, migration_plan, warehouse
+from marketing_ops import __version__, clock, deployment, migration_plan, warehouse
 from marketing_ops.connections import from_environment
 from marketing_ops.errors import MarketingOpsError
 from marketing_ops.settings import settings
 from marketing_ops.warehouse import translated_errors
+from marketing_ops.window import Window
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,6 +94,19 @@ def _parser() -> argparse.ArgumentParser:
     boxed = command("sandbox", _sandbox, "Serve the simulated vendors of this repository.")
     boxed.add_argument("--json", action="store_true", help="print each system's base URL and stop")
     boxed.add_argument("rest", nargs=argparse.REMAINDER, help="arguments of `python -m sandbox`")
+    syncing = command("sync", _sync, "Read one stream of one account now, as its DAG does.")
+    syncing.add_argument("account", help="a file of include/sources")
+    syncing.add_argument("stream")
+    syncing.add_argument("--from", dest="start", metavar="T", help="a backfill from T; needs --to")
+    syncing.add_argument("--to", dest="end", metavar="T", help="its end, exclusive")
+    syncing.add_argument("--full-refresh", action="store_true", help="read everything again")
+    comparing = command("reconcile", _reconcile, "Compare a stream with its source and repair it.")
+    comparing.add_argument("account", help="a file of include/sources")
+    comparing.add_argument("stream")
+    replaying = command("replay", _replay, "Try an account's rejected records again.")
+    replaying.add_argument("account", help="a file of include/sources")
+    replaying.add_argument("stream", nargs="?", default="all")
+    replaying.add_argument("--apply", action="store_true", help="do it, do not only say it")
     command("summary", _summary, "Print books, audiences, sends and main KPIs.")
     return parser
 
@@ -224,6 +238,63 @@ def _sandbox(options: argparse.Namespace) -> int:
     return done.returncode
 
 
+def _sync(options: argparse.Namespace) -> int:
+    from marketing_ops.sync.runner import sync_stream
+
+    start, end = _instant(options.start), _instant(options.end)
+    if (start is None) != (end is None):
+        raise MarketingOpsError("a backfill needs both --from and --to")
+    if start and options.full_refresh:
+        raise MarketingOpsError("a full refresh reads everything, a backfill only a part")
+    now = clock.now()
+    with warehouse.connect(application="marketing-ops sync") as connection:
+        done = sync_stream(
+            connection,
+            options.account,
+            options.stream,
+            Window(start or now, end or now),
+            kind="backfill" if start else "full_refresh" if options.full_refresh else None,
+            resolve=from_environment,
+            report=print,
+        )
+    for stream, counts in done.counts.items():
+        said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        print(f"{options.account} {stream} ({done.kind}): {said or 'nothing new'}")
+    return 0
+
+
+def _reconcile(options: argparse.Namespace) -> int:
+    from marketing_ops.sync.reconcile import reconcile_stream
+
+    with warehouse.connect(application="marketing-ops reconcile") as connection:
+        reconcile_stream(
+            connection, options.account, options.stream, resolve=from_environment, report=print
+        )
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from marketing_ops.sync.replay import replay_rejected, waiting_streams
+
+    with warehouse.connect(application="marketing-ops replay") as connection:
+        waiting = waiting_streams(connection, options.account)
+        wanted = [name for name in waiting if options.stream in ("all", name)]
+        for stream in wanted:
+            replay_rejected(
+                connection,
+                options.account,
+                stream,
+                resolve=from_environment,
+                is_dry_run=not options.apply,
+                report=print,
+            )
+    if not wanted:
+        print(f"no rejected record of {options.account} waits")
+    elif not options.apply:
+        print("nothing was changed: add --apply to do it")
+    return 0
+
+
 def _summary(_options: argparse.Namespace) -> int:
     from marketing_ops.kpis import summary
 
@@ -243,3 +314,7 @@ def _instant(text: str | None) -> datetime | None:
         raise MarketingOpsError(f"`{text}` is not an instant: write 2026-06-01T12:00") from error
     zone = ZoneInfo(settings().reporting_timezone)
     return instant if instant.tzinfo else instant.replace(tzinfo=zone)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
