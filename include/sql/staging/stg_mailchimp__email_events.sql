@@ -1,0 +1,92 @@
+-- grain: one thing that became of one recipient's e-mail        key: (account, external_id)
+-- reads: mkt_raw.mailchimp__sent, mailchimp__email_activity, mailchimp__unsubscribes,
+--        mailchimp__campaigns, mailchimp__members
+-- rerun: replaces the view, which holds no data
+--
+-- A report names a recipient by the hash of the address: once a member has another address, its
+-- older events are found by no contact, and show the address alone.
+
+create or replace view mkt_staging.mailchimp__email_events as
+with found as (
+    select
+        account,
+        'sent:' || id as external_id,
+        campaign_id,
+        list_id,
+        email_hash,
+        email,
+        'email_sent' as event_type,
+        sent_at as occurred_at,
+        null as url,
+        jsonb_strip_nulls(jsonb_build_object('status', status, 'variant', absplit_group))
+            as properties,
+        is_deleted,
+        sync_run_id
+    from mkt_raw.mailchimp__sent
+    union all
+    select
+        account,
+        'activity:' || id as external_id,
+        campaign_id,
+        list_id,
+        email_hash,
+        email,
+        case action
+            when 'open' then 'email_opened'
+            when 'click' then 'email_clicked'
+            when 'bounce' then 'email_bounced'
+        end as event_type,
+        occurred_at,
+        url,
+        jsonb_strip_nulls(jsonb_build_object('bounce_type', type)) as properties,
+        is_deleted,
+        sync_run_id
+    from mkt_raw.mailchimp__email_activity
+    where action in ('open', 'click', 'bounce')
+    union all
+    select
+        account,
+        'unsubscribe:' || id as external_id,
+        campaign_id,
+        list_id,
+        email_hash,
+        email,
+        'unsubscribed' as event_type,
+        occurred_at,
+        null as url,
+        '{}'::jsonb as properties,
+        is_deleted,
+        sync_run_id
+    from mkt_raw.mailchimp__unsubscribes
+)
+
+select
+    'mailchimp'::text as system,
+    found.account,
+    found.external_id,
+    members.id as contact_id,
+    nullif(lower(trim(found.email)), '') as email,
+    found.event_type,
+    found.occurred_at,
+    coalesce(campaigns.title, campaigns.subject, found.campaign_id) as campaign,
+    found.url,
+    -- Nobody reads so fast: mail privacy and link scanners open and click as the mail comes in.
+    found.event_type in ('email_opened', 'email_clicked')
+    and coalesce(found.occurred_at <= campaigns.sent_at + interval '10 seconds', false)
+        as is_machine,
+    found.properties || jsonb_build_object('campaign_id', found.campaign_id) as properties,
+    found.is_deleted,
+    found.sync_run_id
+from found
+left join mkt_raw.mailchimp__campaigns as campaigns
+    on found.account = campaigns.account and found.campaign_id = campaigns.id
+left join lateral (
+    select known.id
+    from mkt_raw.mailchimp__members as known
+    where
+        known.account = found.account
+        and known.list_id = found.list_id
+        and known.email_hash = found.email_hash
+    order by known.is_deleted, known.id
+    limit 1
+) as members on true;

@@ -1,0 +1,1 @@
+"""Mailchimp Marketing 3.0."""
