@@ -6,7 +6,7 @@ import bisect
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketing_ops.errors import FatalError
@@ -44,6 +44,7 @@ def test_empty_pages_with_a_token_go_on() -> None:
     assert list(by_token(call, name="activities", token="c")) == [([], None)]
 
 
+@settings(deadline=None)
 @given(before=st.integers(0, 20), lap=st.integers(1, 20))
 def test_cursors_that_go_round_raise(before: int, lap: int) -> None:
     """However long the circle, and however late it begins, reading ends with an error."""
@@ -153,6 +154,7 @@ def test_an_overlap_that_is_never_passed_raises() -> None:
         list(by_offset(lambda *_: ([1, 2], 99), name="members", size=5, overlap=5))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_shifting_rows_are_never_skipped(data: st.DataObject) -> None:
     """Rows leave and arrive anywhere while pages are read: each that stays is read."""
@@ -179,6 +181,7 @@ def test_shifting_rows_are_never_skipped(data: st.DataObject) -> None:
     assert staying <= {row for records, _ in read for row in records}
 
 
+@settings(deadline=None)
 @given(
     keys=st.lists(st.integers(-50, 1050), max_size=200),
     low=st.integers(0, 500),
