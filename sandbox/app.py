@@ -17,6 +17,7 @@ from marketing_ops import clock
 from sandbox.control import Control
 from sandbox.faults import Faults, Requests
 from sandbox.mail import MailSandbox
+from sandbox.mailchimp.endpoint import Mailchimp
 from sandbox.shopify.endpoint import Shopify
 from sandbox.shopify.webhooks import Webhooks
 from sandbox.shopify.world import World
@@ -45,6 +46,8 @@ class Sandbox:
             self.webhooks,
             self.shopify.bucket.fill,
         )
+        self.mailchimp = Mailchimp(data_dir, self.world, base_url, self.faults, self.requests)
+        self.control.deliveries.append(self.mailchimp.deliver)
         self._stopped = threading.Event()
 
     def app(self) -> Starlette:
@@ -52,6 +55,7 @@ class Sandbox:
         routes = [
             Route("/", self.index),
             *self.shopify.routes(),
+            *self.mailchimp.routes(),
             *self.control.routes(),
             *self.mail.routes(),
         ]

@@ -46,6 +46,7 @@ class Control:
     ) -> None:
         self.world, self.mail, self.faults, self.requests = world, mail, faults, requests
         self.webhooks, self.refill = webhooks, refill
+        self.deliveries: list[Callable[[], int]] = [webhooks.deliver]
         self.clock_file = Path(os.environ[clock.CLOCK_FILE_VARIABLE])
 
     def routes(self) -> list[Route]:
@@ -67,7 +68,7 @@ class Control:
     def perform_due(self) -> dict[str, int]:
         """What is due by the clock: readers' actions and webhooks; counts by action."""
         done = dict(self.mail.perform_due(clock.now()))
-        return {**done, "webhook": self.webhooks.deliver()}
+        return {**done, "webhook": sum(deliver() for deliver in self.deliveries)}
 
     async def clock(self, request: Request) -> Response:
         """Read the clock, or set it (`{"now": iso or null}`) and let happen what is due."""

@@ -1,0 +1,1 @@
+"""A simulated Mailchimp Marketing account: API 3.0 with its traps, below `/mailchimp`."""
