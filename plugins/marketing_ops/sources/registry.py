@@ -5,11 +5,14 @@ from __future__ import annotations
 from marketing_ops import yamlfile
 from marketing_ops.errors import FatalError
 from marketing_ops.sources.base import Source
+from marketing_ops.sources.hubspot.source import HUBSPOT
 from marketing_ops.sources.mailchimp.source import MAILCHIMP
 from marketing_ops.sources.shopify.source import SHOPIFY
 from marketing_ops.sources.smtp.source import SMTP
 
-SYSTEMS: dict[str, Source] = {source.system: source for source in (SHOPIFY, SMTP, MAILCHIMP)}
+SYSTEMS: dict[str, Source] = {
+    source.system: source for source in (SHOPIFY, SMTP, MAILCHIMP, HUBSPOT)
+}
 
 
 def system(name: str) -> Source:

@@ -1,0 +1,1 @@
+"""HubSpot: CRM objects, lists, consents and e-mail events."""
