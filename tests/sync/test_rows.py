@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketing_ops.sources.base import Stream
+from marketing_ops.sources.base import Column, Stream
 from marketing_ops.sources.shopify.streams import STREAMS
+from marketing_ops.sync.fastrows import generate
 from marketing_ops.sync.rows import NULL, escape, fields_of, unescape
 from marketing_ops.sync.shapes import shape_of
 from tests.sync.fakeshop import checkout, customer, line, order, product
@@ -98,3 +99,37 @@ def test_null_is_known_by_identity() -> None:
     same = "".join(["\\", "N"])
     assert escape([NULL]) == ["\\N"]
     assert escape([same]) == ["\\\\N"]
+
+
+WAYS = Stream(
+    name="ways",
+    columns=(
+        Column("id", "text", "id"),
+        Column("flag", "boolean", "flag"),
+        Column("number", "bigint", "number"),
+        Column("amount", "numeric", "amount"),
+        Column("at", "timestamptz", "at"),
+    ),
+    cursor="at",
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "fields"),
+    [
+        (("true", "7", "1.50", "2026-01-02T03:04:05Z"), ["t", "7", "1.50", "2026-01-02T03:04:05Z"]),
+        (
+            (False, 7, None, "2026-01-02T03:04:05.123Z"),
+            ["f", "7", NULL, "2026-01-02T03:04:05.123Z"],
+        ),
+        (("", "", "", ""), [NULL, NULL, NULL, NULL]),
+        (("false", "0", "0", None), ["f", "0", "0", NULL]),
+    ],
+)
+def test_vendors_write_one_value_in_many_ways(values: Any, fields: list[str]) -> None:
+    """Flags and numbers as text, an empty text for nothing, milliseconds: both ways agree."""
+    names = ("flag", "number", "amount", "at")
+    record = {"id": "1", **dict(zip(names, values, strict=True))}
+    expected = ["1", *fields, NULL]
+    assert fields_of(WAYS, record) == expected
+    assert list(generate(WAYS)(record) or ()) == expected

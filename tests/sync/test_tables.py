@@ -49,8 +49,8 @@ def test_rerun_restores_a_missing_column_and_keeps_rows(db: Warehouse) -> None:
 def test_views_follow_their_files(
     db: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A staging file makes the view of its name, also when its columns change; one that a user's
-    object depends on is named instead of dropped.
+    """A staging file makes its views, also when their columns or those of a union over them change;
+    one that a user's object depends on is named instead of dropped.
     """
     include = include_copy(tmp_path)
     monkeypatch.setenv("MARKETING_OPS_INCLUDE", str(include))
@@ -60,9 +60,18 @@ def test_views_follow_their_files(
     path.write_text("create or replace view mkt_staging.stg_test as select 3 as c\n")
     create_raw_tables(db)
     assert db.execute("select c from mkt_staging.stg_test").fetchone() == (3,)
+    refunds = include / "sql" / "staging" / "stg_shopify__refunds.sql"
+    text = refunds.read_text()
+    refunds.write_text(text.replace("    refunds.order_id,", "    refunds.order_id::bigint,"))
+    create_raw_tables(db)
+    kinds = db.execute(
+        "select distinct data_type from information_schema.columns where table_schema ="
+        " 'mkt_staging' and table_name ~ 'refunds$' and column_name = 'order_id'"
+    ).fetchall()
+    assert kinds == [("bigint",)]
     db.execute("create view mkt_staging.theirs as select c from mkt_staging.stg_test")
     path.write_text("create or replace view mkt_staging.stg_test as select 'x' as d\n")
-    with pytest.raises(FatalError, match="stg_test has new columns, but something of yours"):
+    with pytest.raises(FatalError, match=r"mkt_staging\.theirs depends on view"):
         create_raw_tables(db)
 
 

@@ -19,7 +19,6 @@ from psycopg.conninfo import make_conninfo
 
 from marketing_ops import clock, sqlfile
 from marketing_ops.connections import Connection
-from marketing_ops.errors import FatalError
 from marketing_ops.sources.shared import Token
 from marketing_ops.warehouse import Warehouse, lock, translated_errors
 
@@ -35,8 +34,8 @@ class AccountShare:
     Args:
         open_warehouse: opens one more connection to the warehouse.
         account: the name of the account.
-        connection: its login and password seal the stored token, so that the warehouse alone
-            tells nobody a secret; another secret makes the stored token unreadable and forgotten.
+        connection: its secrets seal the stored token, so that the warehouse alone tells nobody
+            one; other secrets make the stored token unreadable, which counts as none.
     """
 
     def __init__(
@@ -97,9 +96,10 @@ class AccountShare:
                 warehouse.close()
 
     def _seal(self) -> Fernet:
-        secret = json.dumps([self._connection.login, self._connection.password]).encode()
+        known = self._connection
+        secrets = json.dumps([known.login, known.password, known.extra], sort_keys=True)
         derived = HKDF(SHA256(), 32, salt=b"marketing_ops", info=self._account.encode())
-        return Fernet(base64.urlsafe_b64encode(derived.derive(secret)))
+        return Fernet(base64.urlsafe_b64encode(derived.derive(secrets.encode())))
 
     @contextmanager
     def slot(self, slots: int, say: Callable[[str], None]) -> Iterator[None]:
@@ -174,24 +174,18 @@ class _StoredToken:
         """Store it durably.
 
         Raises:
-            FatalError: it could not be stored; it must not be used then.
+            RetryableError: it could not be stored; it must not be used then, but kept.
         """
         text = json.dumps([token.access, token.refresh, token.ends_at.isoformat()])
         params = (self._account, self._seal.encrypt(text.encode()), clock.now())
-        with self._use() as warehouse:
-            try:
-                with warehouse.transaction():
-                    warehouse.execute("set local synchronous_commit = on")
-                    warehouse.execute(
-                        "insert into mkt_ops.account_tokens (account, sealed, updated_at)"
-                        " values (%s, %s, %s) on conflict (account) do update"
-                        " set sealed = excluded.sealed, updated_at = excluded.updated_at",
-                        params,
-                    )
-            except psycopg.Error as error:
-                raise FatalError(
-                    f"the new token of `{self._account}` could not be stored: it is not used"
-                ) from error
+        with self._use() as warehouse, warehouse.transaction():
+            warehouse.execute("set local synchronous_commit = on")
+            warehouse.execute(
+                "insert into mkt_ops.account_tokens (account, sealed, updated_at)"
+                " values (%s, %s, %s) on conflict (account) do update"
+                " set sealed = excluded.sealed, updated_at = excluded.updated_at",
+                params,
+            )
 
 
 def another(warehouse: Warehouse) -> Callable[[], Warehouse]:

@@ -131,10 +131,51 @@ class Batch:
             self._reject(self.root, None, reason, payload)
             self.records += 1
             self.roots += 1
-        for record in page.records:
-            self._add_parsed(record, page.is_escaped)
+        if page.records and not page.is_escaped and not self.children:
+            self._add_plain(page.records)
+        else:
+            for record in page.records:
+                self._add_parsed(record, page.is_escaped)
         if page.lines:
             self._add_lines(page.lines)
+
+    def _add_plain(self, records: list[Any]) -> None:
+        """As `_add_parsed` for records without children, in their usual case without detours.
+
+        This is where most of a page's time goes: everything it needs is a local name.
+        """
+        root, fast, detour = self.root, self.root.shape.fast, self._add_parsed
+        cursor, absorbs = root.shape.cursor, root.shape.absorbs
+        index, lines, stamps = root.index, root.lines, root.stamps
+        join, digest_of, newest, added = "\t".join, blake2b, self.newest[:-1], 0
+        for record in records:
+            fields = fast(record) if type(record) is dict else None
+            if fields is None or fields[0] is NULL or fields[0] in index:
+                detour(record, False)
+                newest = self.newest[:-1]
+                continue
+            stamp = NULL if cursor is None else fields[cursor]
+            if (stamp is NULL and cursor is not None) or (
+                absorbs is not None and fields[absorbs] is not NULL
+            ):
+                detour(record, False)
+                newest = self.newest[:-1]
+                continue
+            text = join(fields)
+            try:
+                digest = digest_of(text.encode(), digest_size=8).hexdigest()
+            except UnicodeEncodeError:
+                detour(record, False)
+                continue
+            index[fields[0]] = len(lines)
+            lines.append(f"{text}\t\\\\x{digest}\t{stamp}")
+            stamps.append(stamp)
+            added += 1
+            if stamp is not NULL and stamp[:-1] > newest:
+                self.newest, newest = stamp, stamp[:-1]
+        root.counts.fetched += added
+        self.records += added
+        self.roots += added
 
     def _add_parsed(self, record: Any, is_escaped: bool) -> None:
         self.records += 1

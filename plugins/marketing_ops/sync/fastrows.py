@@ -7,13 +7,12 @@ return None: then `rows.fields_of` does it with care. Both make the same text.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import orjson
 
 from marketing_ops.sources.base import Stream
-from marketing_ops.sync.rows import NULL, Tree, flat
+from marketing_ops.sync.rows import NULL, Tree, flat, is_instant
 
 Extractor = Callable[[dict[str, Any]], tuple[str, ...] | None]
 
@@ -58,15 +57,6 @@ class Numbers(dict[str, str]):
             self.clear()
         self[text] = text
         return text
-
-
-def is_instant(text: str) -> bool:
-    """Whether `text` is an instant in the one form that is copied as it is."""
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 class _Writer:
@@ -134,28 +124,30 @@ class _Writer:
         elif column.type == "bigint":
             add(f"{indent}if type({value}) is int and -10**18 < {value} < 10**18:")
             add(f"{indent} {target} = str({value})")
-            add(f"{indent}elif {value} is None: {target} = NULL")
+            add(f"{indent}elif {value} is None or {value} == '': {target} = NULL")
             add(f"{indent}elif {value}.isascii() and {value}.isdigit() and len({value}) < 19:")
             add(f"{indent} {target} = {value}")
         elif column.type == "boolean":
-            add(f"{indent}if {value} is True: {target} = 't'")
-            add(f"{indent}elif {value} is False: {target} = 'f'")
-            add(f"{indent}elif {value} is None: {target} = NULL")
+            add(f"{indent}if {value} is True or {value} == 'true': {target} = 't'")
+            add(f"{indent}elif {value} is False or {value} == 'false': {target} = 'f'")
+            add(f"{indent}elif {value} is None or {value} == '': {target} = NULL")
         elif column.type == "numeric":
-            add(f"{indent}{target} = NULL if {value} is None else numbers[{value}]")
+            add(
+                f"{indent}{target} = NULL if {value} is None or {value} == '' else numbers[{value}]"
+            )
             return
         elif column.is_gid and number:
             add(f"{indent}{target} = NULL if {value} is None else tails[{value}]")
             return
         else:
-            fits = f"len({value}) == 20 and {value}[19] == 'Z' and is_instant({value})"
-            add(f"{indent}if {value} is None: {target} = NULL")
+            empty = f" or {value} == ''" if column.type == "timestamptz" else ""
+            add(f"{indent}if {value} is None{empty}: {target} = NULL")
             add(f"{indent}elif type({value}) is not str: return None")
             if column.is_gid:
                 add(f"{indent}elif {value}[-1:] not in ('', '/'):")
                 add(f"{indent} {target} = {value}[{value}.rfind('/') + 1:]")
             elif column.type == "timestamptz":
-                add(f"{indent}elif {fits}: {target} = {value}")
+                add(f"{indent}elif is_instant({value}): {target} = {value}")
             else:
                 add(f"{indent}else: {target} = {value}")
                 return

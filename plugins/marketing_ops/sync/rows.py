@@ -152,6 +152,8 @@ def _unknown(record: dict[str, Any], tree: Tree) -> dict[str, Any]:
 
 
 def _convert(column: Column, value: Any) -> str:
+    if value == "" and column.type not in ("text", "jsonb"):
+        return NULL  # several vendors write an empty number, date or flag so
     return _CONVERTERS[column.type](column, value)
 
 
@@ -185,9 +187,9 @@ def _numeric(column: Column, value: Any) -> str:
 
 
 def _boolean(column: Column, value: Any) -> str:
-    if value is True:
+    if value is True or value == "true":
         return "t"
-    if value is False:
+    if value is False or value == "false":
         return "f"
     raise MisfitError
 
@@ -195,12 +197,26 @@ def _boolean(column: Column, value: Any) -> str:
 def _timestamptz(column: Column, value: Any) -> str:
     if not isinstance(value, str) or len(value) < len("2026-01-31T00:00") or value[4] != "-":
         raise MisfitError
+    if is_instant(value):
+        return value
     try:
         at = datetime.fromisoformat(value)
         at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise MisfitError from error
     return at.isoformat().replace("+00:00", "Z")
+
+
+def is_instant(text: str) -> bool:
+    """Whether `text` is an instant in UTC, to the second or the millisecond: copied as it is."""
+    length = len(text)
+    if text[-1:] != "Z" or not (length == 20 or (length == 24 and text[19] == ".")):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _jsonb(column: Column, value: Any) -> str:

@@ -25,6 +25,7 @@ _COMMON = (
     ("sync_run_id", "bigint not null"),
 )
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,45}")
+_VIEW = re.compile(r"create or replace view mkt_staging\.(\w+)")
 _TYPES = frozenset({"text", "bigint", "numeric", "boolean", "timestamptz", "jsonb"})
 
 
@@ -105,25 +106,37 @@ def _index(warehouse: Warehouse, system: str, stream: Stream, *columns: str) -> 
 
 
 def _create_views(warehouse: Warehouse) -> None:
-    """Each file of include/sql/staging makes the view mkt_staging.<file name>."""
-    for path in sorted((include_root() / "sql" / "staging").glob("*.sql")):
-        text = path.read_text(encoding="utf-8")
-        try:
-            with warehouse.transaction():
-                warehouse.execute(text.encode())
-        except psycopg.errors.InvalidTableDefinition:
-            _replace_view(warehouse, path.stem, text)
+    """Each file of include/sql/staging makes its views in mkt_staging."""
+    files = sorted((include_root() / "sql" / "staging").glob("*.sql"))
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    try:
+        _execute_all(warehouse, texts)
+    except psycopg.errors.InvalidTableDefinition:
+        _replace_views(warehouse, texts)
 
 
-def _replace_view(warehouse: Warehouse, name: str, text: str) -> None:
-    """A view whose columns changed has to be made anew."""
-    view = sql.Identifier("mkt_staging", name)
+def _execute_all(warehouse: Warehouse, texts: list[str]) -> None:
+    with warehouse.transaction():
+        for text in texts:
+            warehouse.execute(text.encode())
+
+
+def _replace_views(warehouse: Warehouse, texts: list[str]) -> None:
+    """Make our views anew: columns changed, in one of them or in a union over them.
+
+    Raises:
+        FatalError: a view of somebody else depends on one of ours; it is not dropped.
+    """
+    named = {name for text in texts for name in _VIEW.findall(text)}
+    unions = {name.rpartition("__")[2] for name in named}
+    rows = warehouse.execute("select viewname from pg_views where schemaname = 'mkt_staging'")
+    ours = [sql.Identifier("mkt_staging", name) for (name,) in rows if name in named | unions]
     try:
         with warehouse.transaction():
-            warehouse.execute(sql.SQL("drop view {}").format(view))
-            warehouse.execute(text.encode())
+            warehouse.execute(sql.SQL("drop view {}").format(sql.SQL(", ").join(ours)))
+            _execute_all(warehouse, texts)
     except psycopg.errors.DependentObjectsStillExist as error:
         raise FatalError(
-            f"mkt_staging.{name} has new columns, but something of yours depends on it: drop that,"
-            " migrate, and make it again"
+            "views of mkt_staging have new columns, but something of yours depends on them"
+            f" ({error.diag.message_detail}): drop that, migrate, and make it again"
         ) from error
