@@ -5,7 +5,7 @@
 --
 -- Everybody reachable from the seeds through a shared key or a shared contact. A key with too many
 -- holders is walked to those who held it before this batch only: it may just have crossed the
--- bound, and what it joined comes apart.
+-- bound, and what it joined comes apart. No bound applies to what a vendor itself merged.
 
 insert into unify_group (profile_id, old_contact_id, label)
 with recursive reached (profile_id) as (
@@ -54,6 +54,7 @@ with recursive reached (profile_id) as (
                 and not holders.is_cut
                 and (
                     counts.people <= %(max_people)s::bigint
+                    or own.kind = 'record'
                     or (
                         counts.old_people <= %(max_people)s::bigint
                         and holders.batch < %(batch)s::bigint

@@ -1,7 +1,7 @@
 -- grain: one fact of an identity that moved
 -- reads: unify_group        params: batch, timezone
--- writes: contact_id (and shard) of mkt_core.{contact_identities,events,orders,carts,consents},
---   mkt_engage.{enrolments,sends}; mkt_ops.dirty_days
+-- writes: contact_id (and shard) of mkt_core.{contact_identities,events,orders,carts,deals,
+--   deal_stage_events,list_members,consents}, mkt_engage.{enrolments,sends}; mkt_ops.dirty_days
 -- rerun: changes nothing
 -- profile_id never changes; a fact's batch stays, so that a move enrols nobody.
 
@@ -34,6 +34,7 @@ events as (
                 then 'orders'
             when held.event_type = 'cart_updated' then 'carts'
             when held.event_type in ('subscribed', 'unsubscribed') then 'consents'
+            when held.event_type like 'deal%%' then 'deals'
             else 'email'
         end as kpi_group
 ),
@@ -52,6 +53,27 @@ carts as (
     from moves
     where held.contact_id = moves.old_contact_id and held.profile_id = moves.profile_id
     returning held.created_at
+),
+
+deals as (
+    update mkt_core.deals as held
+    set contact_id = moves.label
+    from moves
+    where held.contact_id = moves.old_contact_id and held.profile_id = moves.profile_id
+),
+
+deal_stage_events as (
+    update mkt_core.deal_stage_events as held
+    set contact_id = moves.label
+    from moves
+    where held.contact_id = moves.old_contact_id and held.profile_id = moves.profile_id
+),
+
+list_members as (
+    update mkt_core.list_members as held
+    set contact_id = moves.label
+    from moves
+    where held.contact_id = moves.old_contact_id and held.profile_id = moves.profile_id
 ),
 
 consents as (

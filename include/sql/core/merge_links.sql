@@ -31,4 +31,4 @@ select
     key_hash,
     profile_id
 from counted
-where people > 1 and holders <= %(max_people)s::bigint;
+where people > 1 and (kind = 'record' or holders <= %(max_people)s::bigint);

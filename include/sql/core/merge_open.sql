@@ -34,8 +34,15 @@ select
     joined.into_id,
     coalesce(
         (
-            select string_agg(distinct own.kind, '+' order by own.kind)
+            select string_agg(distinct kinds.kind, '+' order by kinds.kind)
             from unify_links as own
+            cross join
+                lateral (
+                    select
+                        case own.kind
+                            when 'record' then 'merge at the vendor' else own.kind
+                        end as kind
+                ) as kinds
             inner join unify_links as others
                 on own.kind = others.kind and own.key_hash = others.key_hash
             where

@@ -1,18 +1,33 @@
 -- grain: one raw row that the batch takes over        key: (entity, account, external_id)
--- reads: mkt_staging.<entity>, mkt_core.waiting_facts        params: runs
+-- reads: mkt_staging.<entity>, mkt_core.waiting_facts        params: runs, bound
 -- writes: unify_changed, mkt_core.waiting_facts
 -- rerun: in a new transaction the same
 --
--- What the runs brought, and the lines and refunds that waited for an order among it.
+-- What the runs brought, and the lines and refunds that waited for an order among it. A deal is
+-- touched by its history too. Merges, list members and e-mail events are read by their run, not by
+-- their id: here they are only counted, as far as it matters whether they are many.
 
-with found as (
+with deals as (
+    select
+        account,
+        external_id
+    from mkt_staging.deals where sync_run_id = any(%(runs)s::bigint[])
+    union
+    select
+        account,
+        deal_id
+    from mkt_staging.deal_stages
+    where sync_run_id = any(%(runs)s::bigint[]) and deal_id is not null
+),
+
+found as (
     select
         'contacts' as entity,
         account,
         external_id
     from mkt_staging.contacts where sync_run_id = any(%(runs)s::bigint[])
     union all
-    select
+    select distinct
         'consents' as entity,
         account,
         external_id
@@ -47,6 +62,36 @@ with found as (
         account,
         external_id
     from mkt_staging.carts where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select
+        'companies' as entity,
+        account,
+        external_id
+    from mkt_staging.companies where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select
+        'owners' as entity,
+        account,
+        external_id
+    from mkt_staging.owners where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select
+        'stages' as entity,
+        account,
+        external_id
+    from mkt_staging.stages where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select
+        'lists' as entity,
+        account,
+        external_id
+    from mkt_staging.lists where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select
+        'deals' as entity,
+        account,
+        external_id
+    from deals
 ),
 
 released as (
@@ -94,10 +139,43 @@ changed as (
                 and records.sync_run_id = any(%(runs)s::bigint[])
         )
     returning entity
+),
+
+counted as (
+    select
+        entity,
+        count(*) as found
+    from changed
+    group by entity
+    union all
+    select
+        'merges' as entity,
+        count(*) as found
+    from (
+        select 1 from mkt_staging."merges"
+        where sync_run_id = any(%(runs)s::bigint[])
+        limit %(bound)s::bigint -- noqa: AM09
+    ) as bounded
+    union all
+    select
+        'list_members' as entity,
+        count(*) as found
+    from (
+        select 1 from mkt_staging.list_members
+        where sync_run_id = any(%(runs)s::bigint[])
+        limit %(bound)s::bigint -- noqa: AM09
+    ) as bounded
+    union all
+    select
+        'email_events' as entity,
+        count(*) as found
+    from (
+        select 1 from mkt_staging.email_events
+        where sync_run_id = any(%(runs)s::bigint[])
+        limit %(bound)s::bigint -- noqa: AM09
+    ) as bounded
 )
 
-select coalesce(jsonb_object_agg(counted.entity, counted.found), '{}') as counts
-from (select
-    entity,
-    count(*) as found
-from changed group by entity) as counted;
+select coalesce(jsonb_object_agg(entity, found), '{}') as counts
+from counted
+where found > 0;

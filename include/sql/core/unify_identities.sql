@@ -1,17 +1,38 @@
 -- grain: one identity        key: (system, account, external_id)
--- reads: unify_changed, mkt_staging.{contacts,orders,carts}        params: batch
+-- reads: unify_changed, mkt_staging.{contacts,consents,merges,orders,carts,deals,list_members,
+--   email_events}        params: batch, runs, now
 -- writes: mkt_core.contact_identities
 -- rerun: changes nothing
 --
--- A person's own record, or only their id (or a guest's address) on an order or cart. The first
--- such mention makes the identity, so that a fact never waits for its person.
+-- A person's own record, or only their id (or a guest's address) on an order, cart, deal, list,
+-- consent or e-mail event. The first such mention makes the identity, so that a fact never waits
+-- for its person. A record that the vendor merged into another is there, as deleted.
 
-with mentions as (
+with told as (
+    select *
+    from mkt_staging."merges"
+    where sync_run_id = any(%(runs)s::bigint[])
+),
+
+merged as materialized (
+    select
+        told.system,
+        told.account,
+        told.external_id,
+        told.into_external_id,
+        coalesce(winners.created_at, %(now)s::timestamptz) as seen_at
+    from told
+    left join mkt_staging.contacts as winners
+        on told.account = winners.account and told.into_external_id = winners.external_id
+),
+
+mentions as (
     select
         case when records.customer_id is null then 'email' else records.system end as system,
         case when records.customer_id is null then '' else records.account end as account,
         coalesce(records.customer_id, records.email) as external_id,
-        min(records.placed_at) as seen_at
+        min(records.placed_at) as seen_at,
+        false as is_deleted
     from unify_changed as changed
     inner join mkt_staging.orders as records
         on changed.account = records.account and changed.external_id = records.external_id
@@ -22,11 +43,88 @@ with mentions as (
         case when records.customer_id is null then 'email' else records.system end as system,
         case when records.customer_id is null then '' else records.account end as account,
         coalesce(records.customer_id, records.email) as external_id,
-        min(records.created_at) as seen_at
+        min(records.created_at) as seen_at,
+        false as is_deleted
     from unify_changed as changed
     inner join mkt_staging.carts as records
         on changed.account = records.account and changed.external_id = records.external_id
     where changed.entity = 'carts' and coalesce(records.customer_id, records.email) is not null
+    group by 1, 2, 3
+    union all
+    select
+        records.system,
+        records.account,
+        records.contact_ids ->> 0 as external_id,
+        min(coalesce(records.created_at, records.updated_at, %(now)s::timestamptz)) as seen_at,
+        false as is_deleted
+    from unify_changed as changed
+    inner join mkt_staging.deals as records
+        on changed.account = records.account and changed.external_id = records.external_id
+    where changed.entity = 'deals' and records.contact_ids ->> 0 is not null
+    group by 1, 2, 3
+    union all
+    select
+        records.system,
+        records.account,
+        records.contact_id as external_id,
+        min(coalesce(records.added_at, %(now)s::timestamptz)) as seen_at,
+        false as is_deleted
+    from mkt_staging.list_members as records
+    where
+        records.sync_run_id = any(%(runs)s::bigint[])
+        and records.contact_id is not null
+        and not records.is_deleted
+    group by 1, 2, 3
+    union all
+    select
+        case when records.contact_id is null then 'email' else records.system end as system,
+        case when records.contact_id is null then '' else records.account end as account,
+        coalesce(records.contact_id, records.email) as external_id,
+        min(records.occurred_at) as seen_at,
+        false as is_deleted
+    from mkt_staging.email_events as records
+    where
+        records.sync_run_id = any(%(runs)s::bigint[])
+        and coalesce(records.contact_id, records.email) is not null
+        and records.occurred_at is not null
+        and not records.is_deleted
+    group by 1, 2, 3
+    union all
+    -- most consents stand in the person's own record
+    select
+        records.system,
+        records.account,
+        records.external_id,
+        min(coalesce(records.changed_at, records.updated_at, %(now)s::timestamptz)) as seen_at,
+        false as is_deleted
+    from unify_changed as changed
+    inner join mkt_staging.consents as records
+        on changed.account = records.account and changed.external_id = records.external_id
+    where
+        changed.entity = 'consents'
+        and records.status in ('granted', 'pending', 'denied')
+        and not exists (
+            select 1 from mkt_staging.contacts as own
+            where own.account = records.account and own.external_id = records.external_id
+        )
+    group by 1, 2, 3
+    union all
+    select
+        system,
+        account,
+        external_id,
+        min(seen_at) as seen_at,
+        true as is_deleted
+    from merged
+    group by 1, 2, 3
+    union all
+    select
+        system,
+        account,
+        into_external_id,
+        min(seen_at) as seen_at,
+        false as is_deleted
+    from merged
     group by 1, 2, 3
 ),
 
@@ -54,7 +152,7 @@ people as (
         system = 'email' as is_email_verified,
         null as phone,
         seen_at,
-        false as is_deleted,
+        is_deleted,
         false as has_record
     from mentions
 ),
@@ -62,7 +160,8 @@ people as (
 named as (
     select distinct on (system, account, external_id) *
     from people
-    order by system asc, account asc, external_id asc, has_record desc, seen_at asc
+    order by
+        system asc, account asc, external_id asc, has_record desc, is_deleted desc, seen_at asc
 ),
 
 compared as materialized (
@@ -87,7 +186,11 @@ compared as materialized (
                 known.is_deleted, known.has_record
             )
         )
-        or (not named.has_record and not known.has_record and named.seen_at < known.first_seen_at)
+        or (
+            not named.has_record
+            and not known.has_record
+            and (named.seen_at < known.first_seen_at or (named.is_deleted and not known.is_deleted))
+        )
 ),
 
 numbered as (
@@ -129,8 +232,11 @@ updated as (
         email = compared.email,
         is_email_verified = compared.is_email_verified,
         phone = compared.phone,
-        first_seen_at = compared.seen_at,
-        is_deleted = compared.is_deleted,
+        first_seen_at = case
+            when compared.has_record then compared.seen_at
+            else least(compared.seen_at, known.first_seen_at)
+        end,
+        is_deleted = compared.is_deleted or (known.is_deleted and not compared.has_record),
         has_record = compared.has_record,
         batch = %(batch)s::bigint
     from compared

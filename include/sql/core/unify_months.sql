@@ -1,5 +1,6 @@
 -- grain: one month in which the runs' events happened and that has no partition yet
--- reads: mkt_staging.{orders,refunds,carts,consents}        params: runs, months
+-- reads: mkt_staging.{orders,refunds,carts,consents,deals,deal_stages,list_members,email_events}
+-- params: runs, months
 -- rerun: reads only
 -- An instant outside 1970 to 2100 is a mistake of its source: its fact is kept, without an event.
 
@@ -20,6 +21,24 @@ with moments as (
     where sync_run_id = any(%(runs)s::bigint[])
     union all
     select updated_at from mkt_staging.consents
+    where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select created_at from mkt_staging.deals
+    where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select closed_at from mkt_staging.deals
+    where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select updated_at from mkt_staging.deals
+    where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select entered_at from mkt_staging.deal_stages
+    where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select added_at from mkt_staging.list_members
+    where sync_run_id = any(%(runs)s::bigint[])
+    union all
+    select occurred_at from mkt_staging.email_events
     where sync_run_id = any(%(runs)s::bigint[])
 ),
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 
 import orjson
 from psycopg.types.numeric import Int8
 
-from marketing_ops import sqlfile
+from marketing_ops import clock, sqlfile
 from marketing_ops.errors import FatalError
 from marketing_ops.identity import inbox, rows
 from marketing_ops.identity.accounts import Account, accounts
@@ -127,6 +127,8 @@ def _write_batch(
     """Write one batch and mark its runs; without any changed row only mark them."""
     filled = bigints(run.sync_run_id for run in runs if run.has_rows)
     months = {action.month for action in actions.matched} | {month for _, month in sends}
+    if filled:  # what the vendor does not date happens now
+        months.add(clock.now().astimezone(UTC).date().replace(day=1))
     _ensure_months(warehouse, filled, months)
     sqlfile.execute(warehouse, "core/unify_tables")
     number, is_small = None, True
@@ -135,7 +137,8 @@ def _write_batch(
         lock(warehouse, "batches")
         if not _claim(warehouse, runs):
             return  # another process took them over while we waited
-        taken = Batch(warehouse, 0, True, {"runs": filled}).run("unify_changes") if filled else {}
+        found = {"runs": filled, "bound": SMALL_ROWS + 1}
+        taken = Batch(warehouse, 0, True, found).run("unify_changes") if filled else {}
         counts: dict[str, int] = taken.get("counts", {})
         if counts or actions.matched or sends:
             is_small = max(counts.values(), default=0) <= SMALL_ROWS
@@ -143,7 +146,7 @@ def _write_batch(
                 plan_for_many(warehouse, {known[run.account].system for run in runs})
             is_baseline = bool(runs) and runs[0].is_baseline
             number = open_batch(warehouse, "unify", is_baseline=is_baseline)
-            params = {**shared_params(number), "brands": _brands(known)}
+            params = {**shared_params(number), "brands": _brands(known), "runs": filled}
             batch = Batch(warehouse, number, is_small, params)
             rows.write(batch, counts, actions.matched, [send_id for send_id, _ in sends], done)
         _mark(warehouse, runs, number)
