@@ -59,6 +59,7 @@ class Acme:
         people, badges: what there is, by id.
         fail: called with each path before it is answered; returns (status, body) or None.
         delay: seconds each answer takes.
+        behind: seconds the vendor's clock is behind ours.
     """
 
     def __init__(self) -> None:
@@ -67,6 +68,7 @@ class Acme:
         self.calls: list[str] = []
         self.fail: Callable[[str], tuple[int, bytes] | None] = lambda _path: None
         self.delay = 0.0
+        self.behind = 0.0
         self.most_at_once = self.at_once = 0
         self._lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -129,6 +131,9 @@ def _handler(acme: Acme) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() - acme.behind)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from marketing_ops import clock
 from marketing_ops.errors import FatalError, RetryableError, StillRunningError
 from marketing_ops.sources import registry
 from marketing_ops.sync import engine
@@ -138,6 +139,30 @@ def test_a_change_during_the_load_is_not_lost(
     acme.fail = lambda _path: None
     frozen_clock.move(now + timedelta(hours=1))
     assert sync("people").kind == "incremental"
+    row = db.execute("select name from mkt_raw.acme__people where id = '1'").fetchone()
+    assert row == ("changed",)
+
+
+def test_a_vendor_whose_clock_is_behind_loses_nothing(
+    db: Warehouse, acme: Acme, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours is twenty minutes ahead: a change after its part was read lies before our "now", but
+    not before the vendor's; the cursor goes by the vendor's.
+    """
+    monkeypatch.delenv(clock.CLOCK_FILE_VARIABLE)
+    theirs = clock.now() - timedelta(minutes=20)
+    acme.behind = 20 * 60
+    acme.add(*(person(number) for number in range(1, 101)))
+
+    def change(path: str) -> None:
+        if "low=78" in path:
+            acme.add(person(1, theirs + timedelta(minutes=2), name="changed"))
+            acme.add(person(100, theirs + timedelta(minutes=10)))
+
+    acme.fail = change
+    sync("people")
+    acme.fail = lambda _path: None
+    sync("people")
     row = db.execute("select name from mkt_raw.acme__people where id = '1'").fetchone()
     assert row == ("changed",)
 

@@ -52,6 +52,17 @@ class Answer:
         return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
+def seconds_ahead(answer: Answer) -> float | None:
+    """How far our clock is ahead of the vendor's (negative: behind), by the answer's Date header.
+
+    None when it carries none, and while our clock is held somewhere else on purpose.
+    """
+    sent_at = _http_date(answer.header("Date"))
+    if sent_at is None or clock.held_at() is not None:
+        return None
+    return clock.now().timestamp() - sent_at
+
+
 ErrorMap = Callable[[Answer], None]
 """Raises one of our errors for an answer that is none; the vendor's one place for that."""
 

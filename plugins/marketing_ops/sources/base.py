@@ -200,7 +200,7 @@ def _form_field(item: FormField) -> dict[str, Any]:
 
 ClientFactory = Callable[[Connection, float, Shared], Any]
 """Builds a client from a connection, the share of the vendor's quota it may use, and what the
-processes that use the account share (pace, token)."""
+processes that use the account share (pace, token). A client keeps its HttpClient in `http`."""
 
 Reader = Callable[[Any, Stream, ReadRequest], Iterator[Page]]
 """Reads a stream through a client, one page at a time."""

@@ -23,6 +23,7 @@ from marketing_ops.sources.answer import (
     json_of,
     raise_for_status,
     redacted,
+    seconds_ahead,
 )
 from marketing_ops.sources.shared import Shared
 
@@ -106,6 +107,8 @@ class HttpClient:
     ) -> None:
         self.name = name
         self.sleep = sleep
+        self.ahead_seconds: float | None = None
+        """How far our clock is ahead of the vendor's; None until an answer said its date."""
         self._headers = dict(headers or {})
         self._errors, self._auth, self._pace = errors, auth, pace or _at_once
         self._short_wait = short_wait
@@ -314,7 +317,10 @@ class HttpClient:
         finally:
             # Whole, its connection is already back in the pool; else nobody may use it again.
             response.close()
-        return Answer(response.status, body, response.headers)
+        answer = Answer(response.status, body, response.headers)
+        if self.ahead_seconds is None:
+            self.ahead_seconds = seconds_ahead(answer)
+        return answer
 
     def _bounded(self, response: urllib3.BaseHTTPResponse) -> bytes:
         """The body, unpacked no further than the bound, in one piece without a second copy."""

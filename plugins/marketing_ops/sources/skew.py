@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
-
 from marketing_ops import clock
 from marketing_ops.sources.base import Finding
-from marketing_ops.sources.httpclient import Answer
+from marketing_ops.sources.answer import Answer, seconds_ahead
 
 TOLERATED_SECONDS = 60.0
 """More than this eats into the overlap by which cursors are moved back."""
@@ -16,13 +14,11 @@ def clock_finding(answer: Answer) -> Finding:
     """Whether the vendor's clock and ours agree to within a minute."""
     if clock.held_at() is not None:
         return Finding("clock", True, "not compared: ours is held by MARKETING_OPS_CLOCK_FILE")
-    try:
-        theirs = parsedate_to_datetime(answer.header("Date"))
-        ahead = (theirs - clock.now()).total_seconds()
-    except (ValueError, TypeError):  # no Date, or one without a zone
+    ahead = seconds_ahead(answer)
+    if ahead is None:
         return Finding("clock", True, "not compared: the vendor's answers carry no date")
     if abs(ahead) > TOLERATED_SECONDS:
-        direction = "ahead of" if ahead > 0 else "behind"
+        direction = "behind" if ahead > 0 else "ahead of"
         return Finding(
             "clock",
             False,

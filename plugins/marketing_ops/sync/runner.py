@@ -236,11 +236,18 @@ class _Sync:
         return Policy(
             moves_cursor=self.job.kind != "backfill",
             keeps_state=is_initial,
-            until=self.job.until,
+            until=self._vendors_end() if self.is_full else self.job.until,
             cursor_each_batch=self.job.kind == "incremental" and is_ordered,
             floor=EPOCH if is_initial else None,
             state=self.state if is_initial else {},
         )
+
+    def _vendors_end(self) -> datetime:
+        """When a full read began by the vendor's clock, if ours is ahead of it: a record may change
+        after it was read, and a cursor by our clock would pass that change over.
+        """
+        ahead = self.client.http.ahead_seconds or 0.0
+        return self.job.until - timedelta(seconds=max(ahead, 0.0))
 
     def _fresh(self) -> set[str]:
         """The streams whose tables had no row of the account when the initial load began."""
