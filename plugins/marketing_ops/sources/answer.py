@@ -131,6 +131,7 @@ def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _http_date(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        at = parsedate_to_datetime(text)
+        return at.timestamp() if at.tzinfo else None
     except (ValueError, OverflowError):
         return None

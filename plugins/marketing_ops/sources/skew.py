@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from marketing_ops import clock
-from marketing_ops.sources.base import Finding
 from marketing_ops.sources.answer import Answer, seconds_ahead
+from marketing_ops.sources.base import Finding
 
 TOLERATED_SECONDS = 60.0
 """More than this eats into the overlap by which cursors are moved back."""
