@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from psycopg import sql
@@ -13,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from marketing_ops.identity.report import UnifyReport
 from marketing_ops.identity.runner import unify
+from marketing_ops.paths import include_root
 from marketing_ops.warehouse import Warehouse, ensure_partitions
 
 ACCOUNT = "shop_journey"
@@ -291,6 +293,16 @@ VOLATILE = {
     "mkt_core.order_lines": "external_id, order_id, product_id, amount, batch",
     "mkt_core.refunds": "external_id, order_id, amount, batch",
     "mkt_core.carts": "external_id, contact_id, updated_at, completed_at, amount, batch",
+    "mkt_core.companies": "account, external_id, name, owner_id, is_deleted, batch",
+    "mkt_core.owners": "account, external_id, email, is_active, batch",
+    "mkt_core.pipeline_stages": "account, external_id, name, is_won, is_closed, batch",
+    "mkt_core.deals": "deal_id, external_id, profile_id, contact_id, stage_id, status, amount,"
+    " decided_at, is_deleted, batch",
+    "mkt_core.deal_stage_events": "external_id, deal_id, contact_id, stage_id, from_stage_id,"
+    " entered_at, batch",
+    "mkt_core.lists": "account, external_id, name, size, batch",
+    "mkt_core.list_members": "external_id, list_id, contact_id, added_at, left_at, is_deleted,"
+    " batch",
     "mkt_core.events": "event_id, occurred_at, profile_id, contact_id, event_type, key, amount,"
     " reporting_amount, batch, is_machine, properties",
     "mkt_ops.batches": "batch, is_baseline",
@@ -328,6 +340,13 @@ _NATURAL = {
     "products": "select external_id, title, category, is_deleted from mkt_core.products",
     "carts": "select external_id, person, updated_at, completed_at, amount from mkt_core.carts"
     " left join people using (contact_id)",
+    "deals": "select account, external_id, person, profile, stage_id, status, amount, decided_at,"
+    " is_deleted from mkt_core.deals left join people using (contact_id)"
+    " left join profiles using (profile_id)",
+    "deal_stages": "select external_id, person, stage_id, from_stage_id, entered_at"
+    " from mkt_core.deal_stage_events left join people using (contact_id)",
+    "list_members": "select external_id, person, list_id, is_deleted"
+    " from mkt_core.list_members left join people using (contact_id)",
     "events": "select event_id, occurred_at, event_type, key, amount, currency, reporting_amount,"
     " person, profile, source, is_machine, properties, o.external_id from mkt_core.events e"
     " left join people using (contact_id) left join profiles using (profile_id)"
@@ -364,3 +383,178 @@ def forget(db: Warehouse) -> None:
     names = [row[0] for row in tables]
     names += ["mkt_ops.batches", "mkt_ops.sync_runs", "mkt_ops.webhook_inbox", "mkt_ops.dirty_days"]
     db.execute("; ".join(f"delete from {name}" for name in names).encode())
+
+
+ENTITIES = (
+    "contacts",
+    "merges",
+    "consents",
+    "companies",
+    "owners",
+    "stages",
+    "deals",
+    "deal_stages",
+    "lists",
+    "list_members",
+    "email_events",
+)
+
+
+class Vendor:
+    """A vendor system whose staging views show tables of their own; `put` writes a row as a sync.
+
+    Every account of a system shares its tables; make them once with `make_system`.
+    """
+
+    def __init__(self, db: Warehouse, system: str, account: str) -> None:
+        self.db = db
+        self.system = system
+        self.account = account
+        self._run: int | None = None
+
+    def contact(self, key: str, **fields: Any) -> None:
+        """One contact with a verified address, unless `email` says otherwise."""
+        row = {
+            "email": f"{key}@example.com",
+            "is_email_verified": True,
+            "first_name": f"First {key}",
+            "attributes": {},
+            "created_at": hours(0),
+            "updated_at": hours(0),
+            "is_deleted": False,
+        }
+        self.put("contacts", key, **row | fields)
+
+    def deal(self, key: str, *contacts: str, **fields: Any) -> None:
+        """One deal of 1000 USD in pipeline `sales`, stage `new`, created at the start."""
+        row = {
+            "name": f"Deal {key}",
+            "pipeline_id": "sales",
+            "stage_id": "new",
+            "amount": 1000,
+            "currency": "USD",
+            "contact_ids": list(contacts),
+            "created_at": hours(0),
+            "updated_at": hours(0),
+            "is_deleted": False,
+        }
+        self.put("deals", key, **row | fields)
+
+    def entry(self, deal: str, stage: str, hour: float, **fields: Any) -> None:
+        """One entry of a deal into a stage."""
+        row = {"deal_id": deal, "stage_id": stage, "entered_at": hours(hour), "is_deleted": False}
+        self.put("deal_stages", f"{deal}-{hour:g}", **row | fields)
+
+    def stages(self, *names: str, won: str = "won", lost: str = "lost") -> None:
+        """The stages of the pipeline `sales`."""
+        for position, name in enumerate(names):
+            self.put(
+                "stages",
+                name,
+                pipeline_id="sales",
+                pipeline="Sales",
+                name=name.title(),
+                position=position,
+                is_closed=name in (won, lost),
+                is_won=name == won,
+                is_deleted=False,
+            )
+
+    def consent(self, key: str, status: str, hour: float) -> None:
+        """What the vendor says of a contact's consent to marketing e-mail."""
+        self.put(
+            "consents",
+            key,
+            channel="email",
+            topic="marketing",
+            status=status,
+            legal_basis="consent",
+            changed_at=hours(hour),
+            updated_at=hours(hour),
+        )
+
+    def email_event(self, key: str, kind: str, hour: float, **fields: Any) -> None:
+        """One thing that became of one mail of the vendor."""
+        row = {
+            "event_type": kind,
+            "occurred_at": hours(hour),
+            "campaign": "spring",
+            "is_machine": False,
+            "properties": {},
+            "is_deleted": False,
+        }
+        self.put("email_events", key, **row | fields)
+
+    def put(self, entity: str, key: str, **fields: Any) -> None:
+        """A new version of one row."""
+        row = {
+            "system": self.system,
+            "account": self.account,
+            "external_id": key,
+            "sync_run_id": self._open(),
+        } | {
+            name: Jsonb(value) if isinstance(value, list | dict) else value
+            for name, value in fields.items()
+        }
+        query = sql.SQL(
+            "insert into {} ({}) values ({}) on conflict (account, external_id) do update set {}"
+        ).format(
+            sql.Identifier("mkt_raw", f"{self.system}__{entity}"),
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+            sql.SQL(", ").join(
+                sql.SQL("{} = excluded.{}").format(sql.Identifier(name), sql.Identifier(name))
+                for name in row
+            ),
+        )
+        self.db.execute(query, list(row.values()))
+
+    def gone(self, entity: str, key: str) -> None:
+        """The view does not show this row any more, and no tombstone either."""
+        table = sql.Identifier("mkt_raw", f"{self.system}__{entity}")
+        query = sql.SQL("delete from {} where account = %s and external_id = %s").format(table)
+        self.db.execute(query, (self.account, key))
+
+    def sync(self, *, is_baseline: bool = False) -> None:
+        """Finish the open run."""
+        self.db.execute(
+            "update mkt_ops.sync_runs set status = 'success', is_baseline = %s, inserted = 1"
+            " where sync_run_id = %s",
+            (is_baseline, self._open()),
+        )
+        self._run = None
+
+    def unify(self, *, is_baseline: bool = False) -> UnifyReport:
+        """Finish the open run and take it over."""
+        self.sync(is_baseline=is_baseline)
+        return unify(self.db, report=lambda line: None)
+
+    def _open(self) -> int:
+        if self._run is None:
+            row = self.db.execute(
+                "insert into mkt_ops.sync_runs"
+                " (account, system, stream, kind, is_baseline, status, started_at)"
+                " values (%s, %s, 'all', 'incremental', false, 'running', %s)"
+                " returning sync_run_id",
+                (self.account, self.system, START),
+            ).fetchone()
+            assert row is not None
+            self._run = int(row[0])
+        return self._run
+
+
+def make_system(db: Warehouse, system: str) -> None:
+    """Tables and staging views of a made-up system, one for each entity of a CRM."""
+    keys = {"deal_stages": "deal_id", "list_members": "contact_id"}
+    for entity in ENTITIES:
+        table, view = f"mkt_raw.{system}__{entity}", f"mkt_staging.{system}__{entity}"
+        db.execute(
+            f"create table {table} as select * from mkt_staging.{entity} where false;"
+            f" alter table {table} add primary key (account, external_id);"
+            f" create index on {table} (sync_run_id);"
+            f" create view {view} as select * from {table}".encode()
+        )
+        if entity in keys:
+            db.execute(f"create index on {table} (account, {keys[entity]})".encode())
+    text = Path(include_root(), "sql", "staging", "unions.sql").read_text(encoding="utf-8")
+    db.execute(text.encode())

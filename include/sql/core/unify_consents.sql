@@ -76,7 +76,14 @@ compared as (
             and incoming.channel = held.channel
             and incoming.topic = held.topic
     where
-        (incoming.status <> 'none' and incoming.status is distinct from before.status)
+        (
+            incoming.status <> 'none'
+            and incoming.status is distinct from before.status
+            -- a record read before the refusal that the source's activity has told since
+            and not coalesce(
+                before.status = 'denied' and incoming.updated_at < before.changed_at, false
+            )
+        )
         or (incoming.status = 'none' and before.status in ('granted', 'pending'))
         or (
             incoming.status = 'granted'
