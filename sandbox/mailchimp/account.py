@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from marketing_ops import clock
 from sandbox import store
 from sandbox.faults import Faults
+from sandbox.mailchimp.book import Book
 from sandbox.mailchimp.life import Life, Shop
 from sandbox.mailchimp.names import contact_id, key_of, members
-from sandbox.records import FOREVER, Document, Records, Row, Version
+from sandbox.records import FOREVER, Document, Row, Version
 from sandbox.shopify.world import World
 
 VERSION = 1
@@ -37,14 +38,6 @@ class Settings:
     changes_per_hour: int = 10
 
 
-@dataclass
-class _Index:
-    """The members of an audience by hash and by contact id, for one state of the audience."""
-
-    source: list[Version] = field(default_factory=list)
-    found: dict[str, Version] = field(default_factory=dict)
-
-
 class Account:
     """One account. Its records begin with the shop's people and live on with the clock."""
 
@@ -52,7 +45,6 @@ class Account:
         self._folder, self._world, self._faults = folder, world, faults
         self.settings = Settings()
         self.lock = threading.RLock()
-        self._indexes: dict[str, _Index] = {}
 
     @cached_property
     def life(self) -> Life:
@@ -66,7 +58,7 @@ class Account:
             if not other.name.startswith(path.name):
                 other.unlink()
         shop = Shop(self._world.name, facts["plan"]["last_day"], self._people)
-        return Life(Records(path), shop)
+        return Life(Book(path), shop)
 
     @property
     def is_awake(self) -> bool:
@@ -74,7 +66,7 @@ class Account:
         return "life" in vars(self)
 
     @property
-    def records(self) -> Records:
+    def records(self) -> Book:
         """Everything the account holds."""
         return self.life.records
 
@@ -87,16 +79,7 @@ class Account:
 
     def member(self, audience: str, key: str, now: int) -> Version | None:
         """A member by the hash of the address, by the address itself or by contact id."""
-        if "@" in key:
-            key = key_of(key)
-        everybody = self.records.all(members(audience), now)
-        index = self._indexes.get(audience)
-        if index is None or index.source is not everybody:
-            index = self._indexes[audience] = _Index(everybody)
-            for one in everybody:
-                index.found[one.document["hash"]] = one
-                index.found[one.document["contact"]] = one
-        return index.found.get(key.lower())
+        return self.records.member(audience, key, now)
 
     def edit(
         self, kind: str, key: str, at: int, change: Callable[[Document], Document | None]

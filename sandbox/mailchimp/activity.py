@@ -37,11 +37,13 @@ class Mailing:
         campaign: its id.
         sent_at: when it was sent, epoch ms.
         recipients: (number of the member, address then), in the order of sending.
+        final: its counts, once nothing more can happen.
     """
 
     campaign: str
     sent_at: int
     recipients: list[tuple[int, str]]
+    final: dict[str, Any] = field(default_factory=dict, repr=False)
     _events: dict[int, list[Event]] | None = field(default=None, repr=False)
 
     def events(self) -> dict[int, list[Event]]:
@@ -95,6 +97,14 @@ def _events(campaign: str, number: int, sent_at: int) -> Iterator[Event]:
 
 def summary(mailing: Mailing, now: int) -> dict[str, Any]:
     """Counts of a campaign at an instant, by what happened."""
+    if now < mailing.sent_at + LATEST:
+        return _counts(mailing, now)
+    if not mailing.final:
+        mailing.final = _counts(mailing, now)
+    return mailing.final
+
+
+def _counts(mailing: Mailing, now: int) -> dict[str, Any]:
     opens = list(mailing.all(now, "open"))
     human = [(number, one) for number, one in opens if not one.is_machine]
     clicks = list(mailing.all(now, "click"))

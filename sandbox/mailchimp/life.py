@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from sandbox.hashing import number, pick
 from sandbox.mailchimp.activity import HOUR, LATEST, SECOND, Mailing
+from sandbox.mailchimp.book import Book
 from sandbox.mailchimp.names import LIST, contact_id, key_of, members
 from sandbox.people import FIRST_NAMES, Person
-from sandbox.records import FOREVER, Document, Records, Row
+from sandbox.records import FOREVER, Document, Row
 
 DAY = 24 * HOUR
 HISTORY_DAYS = 425
@@ -69,7 +70,7 @@ class _Happening(NamedTuple):
 class Life:
     """Writes the account's records up to the clock, never further."""
 
-    def __init__(self, records: Records, shop: Shop) -> None:
+    def __init__(self, records: Book, shop: Shop) -> None:
         self.records, self.shop = records, shop
         # The last day of the shop's data may lie some days ahead of the clock.
         self.born = (shop.last_day - 6) * DAY

@@ -60,7 +60,7 @@ def after(faults: Faults, text: str, body: bytes, last: dict[str, bytes], path: 
     if faults.take(SYSTEM, "repeat_page", text) and path in last:
         return last[path]
     last[path] = body
-    if faults.take(SYSTEM, "truncated_json", text):
+    if faults.take(SYSTEM, "bad_json", text):
         return body[: len(body) // 2]
     if faults.take(SYSTEM, "nan", text):
         start = max(body.find(b"[{"), 0)

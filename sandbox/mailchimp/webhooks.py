@@ -129,6 +129,8 @@ class Webhooks:
     def __init__(self, account: Account) -> None:
         self.account = account
         self._seen: int | None = None
+        self._told: set[tuple[str, str, int]] = set()
+        """The changes of the last instant looked at: while the clock stands, more may come."""
         self._posts: list[_Post] = []
         self._lock = threading.Lock()
         self._http = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
@@ -139,7 +141,7 @@ class Webhooks:
             now = self.account.now()
             hooks = {one.key: one.document for one in self.account.records.all("webhook", now)}
             since, self._seen = self._seen if self._seen is not None else now, now
-            if hooks and now > since:
+            if hooks and now >= since:
                 self._posts += self._news(hooks, since, now)
             due = [one for one in self._posts if one.due <= now]
             self._posts = [one for one in self._posts if one.due > now]
@@ -148,7 +150,13 @@ class Webhooks:
     def _news(self, hooks: dict[str, Document], since: int, now: int) -> Iterator[_Post]:
         lists = {one["list"] for one in hooks.values()}
         kinds = [*(members(list_id) for list_id in lists), "campaign"]
-        for change in self.account.records.changes(kinds, since, now):
+        told, self._told = self._told, set()
+        for change in self.account.records.changes(kinds, since - 1, now):
+            name = (change.kind, change.key, change.at)
+            if change.at == now:
+                self._told.add(name)
+            if name in told:
+                continue
             for event, source, list_id, data in _events(change):
                 for key, hook in hooks.items():
                     is_wanted = hook["events"][event] and (
