@@ -54,6 +54,7 @@ def addresses(host: str, port: int, smtp_port: int) -> dict[str, str]:
     base = f"http://{host}:{port}"
     return {
         "shopify": f"{base}/shopify",
+        "hubspot": f"{base}/hubspot",
         "mailchimp": f"{base}/mailchimp",
         "smtp": f"smtp://{host}:{smtp_port}",
         "mailbox": f"{base}/mail/",

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from marketing_ops import clock
 from sandbox.control import Control
 from sandbox.faults import Faults, Requests
+from sandbox.hubspot.endpoint import HubSpot
 from sandbox.mail import MailSandbox
 from sandbox.mailchimp.endpoint import Mailchimp
 from sandbox.shopify.endpoint import Shopify
@@ -46,6 +47,9 @@ class Sandbox:
             self.webhooks,
             self.shopify.bucket.fill,
         )
+        self.hubspot = HubSpot(data_dir, self.world, base_url, self.faults, self.requests)
+        self.control.deliveries.append(self.hubspot.deliver)
+        self.control.systems["hubspot"] = self.hubspot.state
         self.mailchimp = Mailchimp(data_dir, self.world, base_url, self.faults, self.requests)
         self.control.deliveries.append(self.mailchimp.deliver)
         self._stopped = threading.Event()
@@ -55,6 +59,7 @@ class Sandbox:
         routes = [
             Route("/", self.index),
             *self.shopify.routes(),
+            *self.hubspot.routes(),
             *self.mailchimp.routes(),
             *self.control.routes(),
             *self.mail.routes(),

@@ -47,6 +47,8 @@ class Control:
         self.world, self.mail, self.faults, self.requests = world, mail, faults, requests
         self.webhooks, self.refill = webhooks, refill
         self.deliveries: list[Callable[[], int]] = [webhooks.deliver]
+        self.systems: dict[str, Callable[[], dict[str, Any]]] = {}
+        """The other systems by name, with what each says about its state."""
         self.clock_file = Path(os.environ[clock.CLOCK_FILE_VARIABLE])
 
     def routes(self) -> list[Route]:
@@ -109,7 +111,10 @@ class Control:
         if request.method == "DELETE":
             self.faults.clear()
             self.mail.clear_faults()
-        return JSONResponse({"shopify": self.faults.shown(), "smtp": self.mail.faults()})
+        found: dict[str, Any] = {"shopify": [], "smtp": self.mail.faults()}
+        for one in self.faults.shown():
+            found.setdefault(one["system"], []).append(one)
+        return JSONResponse(found)
 
     async def request_log(self, request: Request) -> Response:
         """The last requests, without bodies; `?system=shopify` for one system."""
@@ -130,6 +135,7 @@ class Control:
                     "streams": counts(self.world, now),
                 },
                 "smtp": self.mail.state(),
+                **{name: state() for name, state in self.systems.items()},
             }
         )
 

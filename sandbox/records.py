@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
 SCHEMA = """
 create table if not exists meta (name text primary key, value text not null);
 create table if not exists versions (
@@ -102,7 +104,7 @@ class Records:
         self._snapshots: dict[str, _Snapshot] = {}
         stored = "select kind, key, at, document from versions order by kind, key, at"
         for kind, key, at, text in self._link.execute(stored):
-            self._remember(kind, key, at, json.loads(text))
+            self._remember(kind, key, at, orjson.loads(text))
 
     def put(self, kind: str, key: str, at: int, document: Document | None) -> None:
         """A new version of a record from `at` (epoch ms) on; None: it is gone."""
@@ -111,7 +113,9 @@ class Records:
     def put_many(self, rows: Iterable[Row]) -> None:
         """New versions in one transaction: (kind, key, at, document or None)."""
         kept = list(rows)
-        texts = [(kind, key, at, json.dumps(document)) for kind, key, at, document in kept]
+        texts = [
+            (kind, key, at, orjson.dumps(document).decode()) for kind, key, at, document in kept
+        ]
         with self._lock:
             self._link.execute("begin immediate")
             statement = "insert or replace into versions values (?, ?, ?, ?)"

@@ -30,6 +30,7 @@ from marketing_ops import clock
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "sandbox-small"
 TOKEN = "shpat_sandbox"
+HUBSPOT_TOKEN = "pat-na1-sandbox"
 _SETTINGS = {
     "bucket": 2000.0,
     "restore_rate": 100.0,
@@ -56,6 +57,11 @@ class SandboxServer:
     def graphql_url(self) -> str:
         """Where GraphQL is posted to."""
         return f"{self.shop_url}/admin/api/2026-10/graphql.json"
+
+    @property
+    def hubspot_url(self) -> str:
+        """The host of HubSpot's connection; the password is `HUBSPOT_TOKEN`."""
+        return f"{self.base_url}/hubspot"
 
     @property
     def token(self) -> str:
@@ -97,6 +103,18 @@ class SandboxServer:
         assert response.status == 200, response.data[:300]
         return [json.loads(line) for line in response.data.splitlines()]
 
+    def facts(self, system: str, stream: str) -> list[dict[str, Any]]:
+        """The truth of a stream of another system than the shop."""
+        url = f"{self.base_url}/_sandbox/{system}/truth/{stream}"
+        response = self.http.request("GET", url)
+        assert response.status == 200, response.data[:300]
+        return [json.loads(line) for line in response.data.splitlines()]
+
+    def act(self, system: str, action: str, **order: Any) -> dict[str, Any]:
+        """A change in another system than the shop, at the clock: see docs/sandbox.md."""
+        body = {"action": action, **order}
+        return dict(self.call("POST", f"/_sandbox/{system}/records", body))
+
     def insert(self, kind: str, **fields: Any) -> str:
         """A new customer, order, product or checkout at the clock; returns its number."""
         body = {"action": "insert", "kind": kind, "fields": fields}
@@ -121,6 +139,7 @@ class SandboxServer:
         self.call("DELETE", "/_sandbox/faults")
         self.call("DELETE", "/_sandbox/requests")
         self.configure(**_SETTINGS)
+        self.call("DELETE", "/_sandbox/hubspot/settings")
         clock.freeze(self.clock_file, None)
 
 
