@@ -52,6 +52,7 @@ class Sandbox:
         self.control.systems["hubspot"] = self.hubspot.state
         self.mailchimp = Mailchimp(data_dir, self.world, base_url, self.faults, self.requests)
         self.control.deliveries.append(self.mailchimp.deliver)
+        self.control.systems["mailchimp"] = self.mailchimp.state
         self._stopped = threading.Event()
 
     def app(self) -> Starlette:

@@ -62,6 +62,10 @@ class Mailchimp:
         """Post the webhooks that are due by the clock; returns those accepted."""
         return self.webhooks.deliver() if self.account.is_awake else 0
 
+    def state(self) -> dict[str, Any]:
+        """How many records of each stream there are; nothing before the first look."""
+        return truth.counts(self._own_call()) if self.account.is_awake else {}
+
     # -- the API ----------------------------------------------------------------------------------
 
     async def call(self, request: Request) -> Response:

@@ -116,3 +116,14 @@ STREAMS: dict[str, Callable[[Call], Facts]] = {
     "sent": _sent,
     "unsubscribes": _unsubscribes,
 }
+
+
+def counts(call: Call) -> dict[str, int]:
+    """How many records the streams have that are counted without looking at each."""
+    return {
+        "audiences": len(call.all("audience")),
+        "members": sum(len(call.all(members(one.key))) for one in call.all("audience")),
+        "segments": len(call.all("segment")),
+        "campaigns": len(call.all("campaign")),
+        "sent": sum(len(mailing.recipients) for _, mailing in _mailings(call)),
+    }
