@@ -25,6 +25,7 @@ SCOPES = (
     "crm.objects.deals.read",
     "crm.objects.deals.write",
     "crm.objects.owners.read",
+    "crm.schemas.deals.read",
     "communication_preferences.read",
     "communication_preferences.write",
     "content",

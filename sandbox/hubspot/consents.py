@@ -78,7 +78,11 @@ def say(
         found = crm.view("contacts", at).email(email)
         contact = found.key if found else None
     if contact is not None:
-        values: dict[str, Any] = {f"hs_email_optout_{subscription}": status == "UNSUBSCRIBED"}
+        states = {shown(crm, email, key, at)["status"] for key in SUBSCRIPTIONS}
+        values: dict[str, Any] = {
+            f"hs_email_optout_{subscription}": status == "UNSUBSCRIBED",
+            "hs_email_optout": states == {"UNSUBSCRIBED"},
+        }
         crm.learn("contacts", values)
         crm.change("contacts", contact, values, at)
 

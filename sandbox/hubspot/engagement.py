@@ -33,7 +33,10 @@ def definitions(ask: Ask) -> Answer:
         }
         for key, (name, description, purpose) in SUBSCRIPTIONS.items()
     ]
-    return finished(ask, found)
+    answer = finished(ask, found)
+    # v3, which the SDK asks, has another name for them.
+    answer.body["subscriptionDefinitions"] = found
+    return answer
 
 
 def statuses(ask: Ask, email: str) -> Answer:

@@ -121,7 +121,7 @@ def scope(method: str, path: str) -> str | None:
         case ["crm", "owners", *_]:
             return "crm.objects.owners.read"
         case ["crm", "pipelines", *_]:
-            return "crm.objects.deals.read"
+            return "crm.schemas.deals.read"
         case ["crm", "lists", *_]:
             return f"crm.lists.{what}"
         case ["communication-preferences", *_]:

@@ -39,6 +39,7 @@ class Webhooks:
         self.crm = crm
         self.seen = crm.now()
         self.waiting: list[_Batch] = []
+        self._told: set[int] = set()
         self.http = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
 
     def deliver(self) -> int:
@@ -46,9 +47,12 @@ class Webhooks:
         now = self.crm.now()
         since, self.seen = self.seen, now
         subscriptions = self.crm.settings.subscriptions
-        if subscriptions and now > since:
-            changes = self.crm.records.changes(KINDS, since, now)
-            events = [event for one in changes for event in self._events(one)]
+        if subscriptions and now >= since:
+            # The last instant again: something may have happened in it after the last call.
+            changes = self.crm.records.changes(KINDS, since - 1, now)
+            found = [event for one in changes for event in self._events(one)]
+            events = [event for event in found if event["eventId"] not in self._told]
+            self._told = {one["eventId"] for one in found if one["occurredAt"] == now}
             # HubSpot promises no order; this one has nothing to do with time.
             events.sort(key=lambda event: number(event["eventId"]))
             for one in subscriptions:
