@@ -2,9 +2,10 @@
 
 `api` of a stream holds: `read` (the reader that knows it, see `source`), `object` (the object's
 name in paths), `modified` (the property with its time of change), `properties` (more properties to
-ask for; they are kept in `extra`), and `scope` (what the app has to be granted).
+ask for; they are kept in `extra`), `searched` (the only ones a search has to show, for objects that
+are read by id afterwards), and `scope` (what the app has to be granted).
 
-CRM objects reach the engine flat: `id` beside their properties (see `objects.flat`).
+CRM objects reach the engine flat: `id` beside their properties (see `records.flat`).
 """
 
 from __future__ import annotations
@@ -152,7 +153,13 @@ _DEALS = Stream(
     dag="crm",
     entity="deals",
     note="needs the scope crm.objects.deals.read; the stage history is read with each deal",
-    api=_api("deals", "crm.objects.deals.read", object="deals", modified="hs_lastmodifieddate"),
+    api=_api(
+        "deals",
+        "crm.objects.deals.read",
+        object="deals",
+        modified="hs_lastmodifieddate",
+        searched=["hs_lastmodifieddate"],
+    ),
 )
 
 
@@ -231,7 +238,7 @@ _OWNERS = Stream(
 _LISTS = Stream(
     name="lists",
     columns=(
-        _column("id", "text", "listId"),
+        _column("id", "text"),
         _column("name", "text"),
         _column("object_type_id", "text", "objectTypeId"),
         _column("kind", "text", "processingType"),

@@ -1,0 +1,150 @@
+"""What HubSpot lists as a whole: archived records, pipelines, owners, lists, members, consents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from marketing_ops.errors import RetryableError
+from marketing_ops.sources.base import Page, ReadRequest, Stream
+from marketing_ops.sources.hubspot import objects
+from marketing_ops.sources.hubspot.answers import MissingError
+from marketing_ops.sources.hubspot.client import API_VERSION, HubSpotClient
+from marketing_ops.sources.hubspot.records import path_of
+from marketing_ops.sources.paging import by_offset
+
+STATIC = ("MANUAL", "SNAPSHOT")
+CONTACTS_TYPE = "0-1"
+_LISTS_PATH = f"/crm/lists/{API_VERSION}"
+_STATUSES_PATH = f"/communication-preferences/{API_VERSION}/statuses/batch/read?channel=EMAIL"
+
+Pages = Iterator[Page]
+
+
+def archived(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
+    """All that was archived in the last 90 days, by id, whatever the window: it is no feed."""
+    params = {"archived": "true"}
+    for records in objects.listed(hubspot, path_of(stream), params, stream.name):
+        found = [{key: one.get(key) for key in ("id", "archivedAt")} for one in records]
+        yield Page(records=found, has_more=True)
+    yield Page()
+
+
+def pipelines(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
+    """The pipelines of deals, each with its stages."""
+    answer = hubspot.get(f"/crm/pipelines/{API_VERSION}/deals")
+    records = objects.results_of(hubspot, answer, stream.name)
+    yield Page(records=[_pipeline(one) for one in records])
+
+
+def _pipeline(record: dict[str, Any]) -> dict[str, Any]:
+    stages = [_stage(one) for one in record.get("stages") or ()]
+    return {**_without(record, "archived"), "stages": stages}
+
+
+def _stage(record: dict[str, Any]) -> dict[str, Any]:
+    metadata = record.get("metadata") or {}
+    is_closed = {"true": True, "false": False}.get(str(metadata.get("isClosed")).lower())
+    kept = _without(record, "archived", "metadata", "writePermissions")
+    return {**kept, "isClosed": is_closed, "probability": metadata.get("probability")}
+
+
+def owners(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
+    """Everybody who owns or owned records: those who left are listed apart."""
+    for is_archived in ("false", "true"):
+        params = {"archived": is_archived}
+        path = f"/crm/owners/{API_VERSION}"
+        for records in objects.listed(hubspot, path, params, stream.name):
+            found = [_without(one, "userId") for one in records]
+            yield Page(records=found, has_more=True)
+    yield Page()
+
+
+def lists(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
+    """The lists of every kind, with their sizes."""
+    for found in _lists(hubspot, stream.page_size):
+        records = [{"id": one.get("listId"), **_without(one, "listId")} for one in found]
+        yield Page(records=records, has_more=True)
+    yield Page()
+
+
+def _lists(hubspot: HubSpotClient, size: int) -> Iterator[list[dict[str, Any]]]:
+    def call(offset: int, count: int) -> tuple[list[Any], int | None]:
+        body = {
+            "listIds": [],
+            "processingTypes": [],
+            "offset": offset,
+            "count": count,
+            "additionalProperties": ["hs_list_size"],
+        }
+        answer = hubspot.ask(f"{_LISTS_PATH}/search", body)
+        return objects.results_of(hubspot, {"results": answer.get("lists")}, "lists"), answer.get(
+            "total"
+        )
+
+    pages = by_offset(call, name="lists", size=size, overlap=1, key=lambda one: one.get("listId"))
+    seen: set[str] = set()
+    for records, _ in pages:
+        yield [one for one in records if one.get("listId") not in seen]
+        seen.update(str(one.get("listId")) for one in records)
+
+
+def members(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
+    """Who is on each static list of contacts. A list that is gone meanwhile has nobody on it."""
+    for found in list(_lists(hubspot, objects.READ_AT_A_TIME)):
+        for one in found:
+            is_wanted = one.get("processingType") in STATIC
+            if is_wanted and one.get("objectTypeId") == CONTACTS_TYPE:
+                yield from _members(hubspot, stream, str(one["listId"]))
+    yield Page()
+
+
+def _members(hubspot: HubSpotClient, stream: Stream, key: str) -> Pages:
+    path = f"{_LISTS_PATH}/{key}/memberships/join-order"
+    try:
+        for records in objects.listed(hubspot, path, {}, stream.name, stream.page_size):
+            found = [
+                {
+                    **one,
+                    "id": f"{key}:{one['recordId']}",
+                    "listId": key,
+                    "recordId": one["recordId"],
+                }
+                for one in records
+            ]
+            yield Page(records=found, has_more=True)
+    except MissingError:
+        return
+
+
+def consents(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
+    """What each contact with an address said about each subscription."""
+    path = f"/crm/objects/{API_VERSION}/contacts"
+    for contacts in objects.listed(hubspot, path, {"properties": "email"}, stream.name):
+        ids = {
+            str(email).lower(): str(one["id"])
+            for one in contacts
+            if (email := (one.get("properties") or {}).get("email"))
+        }
+        yield Page(records=list(_statuses(hubspot, stream, ids)) if ids else [], has_more=True)
+    yield Page()
+
+
+def _statuses(
+    hubspot: HubSpotClient, stream: Stream, ids: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    """The statuses of these addresses (address -> contact); the row does not keep the address."""
+    answer = hubspot.ask(_STATUSES_PATH, {"inputs": list(ids)})
+    found = objects.results_of(hubspot, answer, stream.name)
+    by_address = {str(one["subscriberIdString"]).lower(): one["statuses"] for one in found}
+    if not by_address.keys() >= ids.keys():
+        raise RetryableError(f"`{hubspot.name}` answers for fewer addresses than it was asked for")
+    for address, contact in ids.items():
+        for status in by_address[address]:
+            kept = _without(status, "subscriberIdString", "businessUnitId")
+            key = f"{contact}:{status['subscriptionId']}"
+            yield {**kept, "id": key, "contact_id": contact}
+
+
+def _without(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
