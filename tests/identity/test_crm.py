@@ -381,9 +381,29 @@ def test_email_activity_is_written_once_and_corrected(mail: Vendor, db: Warehous
     ]
 
 
+def test_an_address_alone_is_the_accounts_own_record(
+    crm: Vendor, mail: Vendor, db: Warehouse
+) -> None:
+    """A report that names an address belongs to that account's record; else to a person of it."""
+    crm.contact("1", email="x@example.com", is_email_verified=False)
+    mail.contact("2", email="x@example.com")
+    crm.email_event("1", "email_sent", 1, email="x@example.com")
+    crm.email_event("2", "email_sent", 2, email="y@example.com")
+    crm.sync()
+    mail.unify()
+    crm.email_event("3", "email_opened", 3, email="x@example.com")
+    crm.unify()
+    assert rows(
+        db,
+        "select i.system, i.external_id from mkt_core.events e"
+        " join mkt_core.contact_identities i using (profile_id) order by occurred_at",
+    ) == [("crm", "1"), ("email", "y@example.com"), ("crm", "1")]
+
+
+@pytest.mark.parametrize("named", [{"contact_id": "3"}, {"email": "3@example.com"}])
 @pytest.mark.parametrize("is_consent_first", [True, False])
 def test_an_unsubscription_is_one_refusal(
-    mail: Vendor, db: Warehouse, is_consent_first: bool
+    mail: Vendor, db: Warehouse, is_consent_first: bool, named: dict[str, str]
 ) -> None:
     """The vendor tells it as consent and as activity, in either order: one refusal, one event."""
     mail.contact("3")
@@ -393,7 +413,7 @@ def test_an_unsubscription_is_one_refusal(
         if is_consent:
             mail.consent("3", "denied", 2.01)
         else:
-            mail.email_event("9", "unsubscribed", 2, contact_id="3")
+            mail.email_event("9", "unsubscribed", 2, **named)
         mail.unify()
     assert rows(db, "select status, count(*) from mkt_core.consents group by 1 order by 1") == [
         ("denied", 1),

@@ -19,21 +19,39 @@ with incoming as materialized (
         records.url,
         coalesce(records.is_machine, false) as is_machine,
         coalesce(records.properties, '{}') as details,
-        known.profile_id,
-        known.contact_id,
+        coalesce(named.profile_id, addressed.profile_id, strangers.profile_id) as profile_id,
+        coalesce(named.contact_id, addressed.contact_id, strangers.contact_id) as contact_id,
         md5(concat_ws(':', 'email_event', records.account, records.external_id))::uuid as event_id,
         not records.is_deleted
-        and known.profile_id is not null
+        and coalesce(named.profile_id, addressed.profile_id, strangers.profile_id) is not null
         and records.occurred_at >= '1970-01-01T00:00Z'
         and records.occurred_at < '2100-01-01T00:00Z' as is_live
     from mkt_staging.email_events as records
-    left join mkt_core.contact_identities as known
+    left join mkt_core.contact_identities as named
         on
-            known.system
-            = case when records.contact_id is null then 'email' else records.system end
-            and known.account
-            = case when records.contact_id is null then '' else records.account end
-            and known.external_id = coalesce(records.contact_id, records.email)
+            records.system = named.system
+            and records.account = named.account
+            and records.contact_id = named.external_id
+    -- an address alone is that of the account's own record, if there is one
+    left join lateral (
+        select
+            holders.profile_id,
+            holders.contact_id
+        from mkt_core.contact_identities as holders
+        where
+            records.contact_id is null
+            and holders.email = records.email
+            and holders.account = records.account
+            and holders.system = records.system
+        order by holders.is_deleted, holders.external_id
+        limit 1
+    ) as addressed on true
+    left join mkt_core.contact_identities as strangers
+        on
+            strangers.system = 'email'
+            and strangers.account = ''
+            and records.contact_id is null
+            and records.email = strangers.external_id
     where
         records.sync_run_id = any(%(runs)s::bigint[])
         and records.event_type in (

@@ -26,6 +26,22 @@ merged as materialized (
         on told.account = winners.account and told.into_external_id = winners.external_id
 ),
 
+own as materialized (
+    select
+        records.system,
+        records.account,
+        records.external_id,
+        records.email,
+        records.is_email_verified,
+        records.phone,
+        records.created_at as seen_at,
+        records.is_deleted
+    from unify_changed as changed
+    inner join mkt_staging.contacts as records
+        on changed.account = records.account and changed.external_id = records.external_id
+    where changed.entity = 'contacts'
+),
+
 mentions as (
     select
         case when records.customer_id is null then 'email' else records.system end as system,
@@ -88,6 +104,32 @@ mentions as (
         and coalesce(records.contact_id, records.email) is not null
         and records.occurred_at is not null
         and not records.is_deleted
+        -- an address alone is that of the account's own record, if there is one
+        and (
+            records.contact_id is not null
+            or not exists (
+                select 1 from own
+                where
+                    own.email = records.email
+                    and own.account = records.account
+                    and own.system = records.system
+            )
+            and not exists (
+                select 1 from mkt_core.contact_identities as known
+                where
+                    known.email = records.email
+                    and known.account = records.account
+                    and known.system = records.system
+                    -- with another address from now on
+                    and not exists (
+                        select 1 from own
+                        where
+                            own.external_id = known.external_id
+                            and own.account = known.account
+                            and own.system = known.system
+                    )
+            )
+        )
     group by 1, 2, 3
     union all
     -- most consents stand in the person's own record
@@ -130,19 +172,9 @@ mentions as (
 
 people as (
     select
-        records.system,
-        records.account,
-        records.external_id,
-        records.email,
-        records.is_email_verified,
-        records.phone,
-        records.created_at as seen_at,
-        records.is_deleted,
+        *,
         true as has_record
-    from unify_changed as changed
-    inner join mkt_staging.contacts as records
-        on changed.account = records.account and changed.external_id = records.external_id
-    where changed.entity = 'contacts'
+    from own
     union all
     select
         system,
