@@ -160,6 +160,10 @@ class Records:
             ]
         return sorted(found, key=lambda change: (change.at, change.kind, change.key))
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._link.close()
+
     def meta(self) -> dict[str, Any]:
         """Facts about the whole, such as how far it was seeded."""
         with self._lock:

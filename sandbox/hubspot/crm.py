@@ -12,7 +12,7 @@ from typing import Any
 
 from marketing_ops import clock
 from sandbox.hubspot import KEPT, properties
-from sandbox.hubspot.life import Life
+from sandbox.hubspot.life import API_IDS, Life
 from sandbox.hubspot.merging import merged
 from sandbox.hubspot.pipeline import STAGES
 from sandbox.hubspot.values import instant, iso, text
@@ -20,8 +20,6 @@ from sandbox.records import Records, Row, Version
 from sandbox.shopify.world import World
 
 DAY_MS = 86_400_000
-API_IDS = 90_000_000_000
-"""Ids given by the API's own creates start here; those of the seed and of life lie below."""
 
 Links = dict[str, list[str]]
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from sandbox import store
 from sandbox.faults import Faults, Requests
 from sandbox.hubspot import routes, seed, spoiled
 from sandbox.hubspot.account import Tokens
@@ -24,7 +25,6 @@ from sandbox.hubspot.control import Control
 from sandbox.hubspot.crm import Crm
 from sandbox.hubspot.limits import Limits
 from sandbox.hubspot.webhooks import Webhooks
-from sandbox.records import Records
 from sandbox.shopify.world import World
 
 log = logging.getLogger("sandbox")
@@ -48,11 +48,7 @@ class HubSpot:
         requests: Requests,
     ) -> None:
         self.base_url, self.faults, self.requests = base_url, faults, requests
-        self.crm = Crm(_file(folder, world), world)
-        if "lived_to" not in self.crm.records.meta():
-            # The machine's date, as for the shop: the product's clock may stand anywhere.
-            seed.seed(self.crm, int(time.time() * 1000))
-            self.crm.records.put_meta({"shop": _shop(world)})
+        self.crm = _opened(folder / "hubspot.sqlite", world)
         self.limits = Limits(self.crm.settings)
         self.tokens = Tokens(self.crm)
         self.webhooks = Webhooks(self.crm)
@@ -261,19 +257,21 @@ def _forbidden(scope: str) -> RefusedError:
     )
 
 
-def _shop(world: World) -> list[Any]:
-    """What a portal depends on: another shop, or other code, has other people."""
-    count, last = world.reader.execute("select count(*), max(id) from people").fetchone()
-    return [seed.VERSION, world.name, world.zone, count > 0, last if count else 0]
-
-
-def _file(folder: Path, world: World) -> Path:
-    """The portal's file; one that was made for another shop is removed."""
-    path = folder / "hubspot.sqlite"
-    if path.exists() and Records(path).meta().get("shop") != _shop(world):
-        for old in folder.glob(f"{path.name}*"):
-            old.unlink()
-    return path
+def _opened(path: Path, world: World) -> Crm:
+    """The portal kept at `path`; seeded first when there is none, or one of another shop."""
+    shop = {name: store.meta(world.reader)[name] for name in ("inputs", "weeks", "zone")}
+    wanted = {**shop, "version": seed.VERSION}
+    crm = Crm(path, world)
+    if crm.records.meta().get("seeded") == wanted:
+        return crm
+    crm.records.close()
+    for old in path.parent.glob(f"{path.name}*"):
+        old.unlink()
+    crm = Crm(path, world)
+    # The machine's date, as for the shop: the product's clock may stand anywhere.
+    seed.seed(crm, int(time.time() * 1000))
+    crm.records.put_meta({"seeded": wanted})
+    return crm
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -20,7 +20,8 @@ HOUR_MS = 3_600_000
 CHANGES_AN_HOUR = 20
 QUIET_MS = 5_000
 """Nothing happens by itself so shortly before the clock: a reader and a check see the same."""
-IDS = 80_000_000_000
+IDS, API_IDS = 80_000_000_000, 90_000_000_000
+"""Ids given by life, and by the creates of the API."""
 
 
 class Life:
@@ -55,12 +56,17 @@ class Life:
         records = self.crm.records
         self._lived_to = records.meta().get("lived_to")
         now = self._lived_to or 0
-        self._contacts = [one.key for one in records.all("contacts", now)]
-        deals = records.all("deals", now)
-        self._deals = [one.key for one in deals]
-        plans = ((one.document.get("plan"), one.key) for one in deals)
+        self._contacts, self._deals = self._ever("contacts", now), self._ever("deals", now)
+        plans = ((one.document.get("plan"), one.key) for one in records.all("deals", now))
         self._moves = [(plan[0][0], key) for plan, key in plans if plan]
         heapq.heapify(self._moves)
+
+    def _ever(self, kind: str, now: int) -> list[str]:
+        """The objects made by seed and life, in the order of time, as if nobody had stopped."""
+        records = self.crm.records
+        found = [*records.all(kind, now), *records.gone(kind, now)]
+        found.sort(key=lambda one: (one.created_at, one.key))
+        return [one.key for one in found if int(one.key) < API_IDS]
 
     def _due(self, since: int, until: int) -> list[tuple[int, str, Any]]:
         """What happens in (since, until], in order."""

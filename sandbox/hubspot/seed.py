@@ -47,7 +47,7 @@ def seed(crm: Crm, real_now: int) -> None:
     crm.records.put_many([*_consents(crm, end), *_lists(contacts, start, end)])
     for at in mailings.between(end - 60 * DAY_MS, end):
         crm.records.put_many(mailings.events(crm, at))
-    crm.records.put_meta({"version": VERSION, "lived_to": end})
+    crm.records.put_meta({"lived_to": end})
 
 
 def _owners(start: int) -> Iterator[Row]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
 from marketing_ops import clock
-from tests.sandbox_fixtures import HUBSPOT_TOKEN, SandboxServer
+from sandbox import store
+from sandbox.faults import Faults, Requests
+from sandbox.hubspot.crm import Crm
+from sandbox.hubspot.endpoint import HubSpot
+from sandbox.shopify.world import World
+from tests.sandbox_fixtures import CACHE, HUBSPOT_TOKEN, SandboxServer
 
 CONTACTS = "/crm/objects/2026-09/contacts"
 SEARCH = f"{CONTACTS}/search"
@@ -485,6 +492,31 @@ def test_changes_keep_coming_as_the_clock_passes(portal: Portal) -> None:
     assert 20 < len(changed) < 200
     portal.server.set_clock(noon)
     assert portal.server.facts("hubspot", "contacts") == before
+
+
+def test_a_portal_is_kept_between_starts(
+    sandbox_at: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another start finds the same objects and lives on; another shop's portal is replaced."""
+    monkeypatch.setenv(clock.CLOCK_FILE_VARIABLE, str(tmp_path / "clock"))
+    for file in CACHE.glob("shop.sqlite*"):
+        shutil.copy(file, tmp_path)
+    world = World(tmp_path / "shop.sqlite", lambda: sandbox_at.base_url, Faults())
+
+    def start() -> Crm:
+        return HubSpot(tmp_path, world, world.base_url, world.faults, Requests()).crm
+
+    clock.freeze(tmp_path / "clock", datetime.now(UTC))
+    first = start()
+    made = first.create("contacts", {"email": "kept@example.com"}, first.now(), {})
+    clock.freeze(tmp_path / "clock", clock.now() + timedelta(hours=3))
+    second = start()
+    assert second.records.all("contacts", second.now()) == first.records.all(
+        "contacts", first.now()
+    )
+    assert second.create("contacts", {}, second.now(), {}) != made
+    store.put_meta(world.writer, {"weeks": 1})
+    assert start().get("contacts", made, first.now()) is None
 
 
 def test_requests_are_noted_without_addresses(portal: Portal) -> None:
