@@ -7,12 +7,20 @@
 -- touched by its history too. Merges, list members and e-mail events are read by their run, not by
 -- their id: here they are only counted, as far as it matters whether they are many.
 
-with deals as (
+-- Materialized: each is found by its run first, and made distinct then.
+with consents as materialized (
+    select
+        account,
+        external_id
+    from mkt_staging.consents where sync_run_id = any(%(runs)s::bigint[])
+),
+
+deals as materialized (
     select
         account,
         external_id
     from mkt_staging.deals where sync_run_id = any(%(runs)s::bigint[])
-    union
+    union all
     select
         account,
         deal_id
@@ -31,7 +39,7 @@ found as (
         'consents' as entity,
         account,
         external_id
-    from mkt_staging.consents where sync_run_id = any(%(runs)s::bigint[])
+    from consents
     union all
     select
         'orders' as entity,
@@ -87,7 +95,7 @@ found as (
         external_id
     from mkt_staging.lists where sync_run_id = any(%(runs)s::bigint[])
     union all
-    select
+    select distinct
         'deals' as entity,
         account,
         external_id
