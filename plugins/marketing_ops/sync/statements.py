@@ -34,6 +34,7 @@ class Statements:
     merge_few: Query
     tombstone_vanished: Query | None
     create_seen: Query
+    empty_seen: Query
     remember_seen: Query
     sweep: Query
     late_parents: Query | None
@@ -92,6 +93,7 @@ class _Maker:
             create_seen=self._say(
                 "create temporary table if not exists {seen} (id text primary key)"
             ),
+            empty_seen=self._say("truncate {seen}"),
             remember_seen=self._say(
                 "insert into {seen} select id from {stage} on conflict do nothing"
             ),

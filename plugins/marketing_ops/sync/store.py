@@ -82,6 +82,15 @@ class Store:
         self.odd = {member.name: Counter[Odd]() for member in run.stream.family()}
         self.pending: Batch | None = None
         self.pipeline: psycopg.Pipeline | None = None
+        if run.keeps_seen:
+            self._forget_seen()
+
+    def _forget_seen(self) -> None:
+        """Nothing is seen yet, whatever an earlier run of this session saw; even nothing counts."""
+        for member in self.run.stream.family():
+            say = statements_of(self.run.system, member)
+            self.warehouse.execute(say.create_seen)
+            self.warehouse.execute(say.empty_seen)
 
     def commit(self, batch: Batch, progress: Progress, *, is_last: bool) -> None:
         """Merge a batch, then books, rejects and cursor, in one transaction.
@@ -375,7 +384,6 @@ class _Merger:
         if self.rows.unresolved and self.say.resolve_parents is not None:
             execute(self.say.resolve_parents, self.params)
         if self.run.keeps_seen:
-            execute(self.say.create_seen)
             execute(self.say.remember_seen)
         # A batch is small beside its table: look its keys up instead of reading the whole table.
         execute("set local enable_hashjoin = off")
