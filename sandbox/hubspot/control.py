@@ -39,8 +39,8 @@ class Control:
         now = self.crm.now()
         found: dict[str, Any] = {}
         for kind in KEPT:
-            times = self.crm.view(kind, now).by_modified
-            newest = iso(times[-1][0]) if times else None
+            times = self.crm.view(kind, now).times
+            newest = iso(times[-1]) if times else None
             found[kind] = {"count": len(times), "newest": newest}
         for name in ("owners", "lists", "list_members", "consents", "email_events", "merges"):
             found[name] = {"count": sum(1 for _ in self.streams[name](self.crm, now))}

@@ -6,11 +6,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from marketing_ops import clock
+from sandbox.hashing import number
 from sandbox.hubspot import KEPT, properties
 from sandbox.hubspot.life import API_IDS, Life
 from sandbox.hubspot.merging import merged
@@ -70,11 +71,22 @@ class View:
         return [int(one.key) for one in self.by_id]
 
     @cached_property
-    def by_modified(self) -> list[tuple[int, Version]]:
-        """In the order of their last change, with its ms."""
+    def _modified(self) -> list[tuple[int, int, Version]]:
         name = properties.modified(self.kind)
-        pairs = [(instant(one.document["properties"][name]), one) for one in self.by_id]
-        return sorted(pairs, key=lambda pair: pair[0])
+        found = [
+            (instant(one.document["properties"][name]), chance(one.key), one) for one in self.source
+        ]
+        return sorted(found, key=lambda row: row[:2])
+
+    @cached_property
+    def by_modified(self) -> list[Version]:
+        """In the order of their last change; within one ms in an order unlike that of ids."""
+        return [row[2] for row in self._modified]
+
+    @cached_property
+    def times(self) -> list[int]:
+        """The ms of the last change of each in `by_modified`."""
+        return [row[0] for row in self._modified]
 
     @cached_property
     def _emails(self) -> dict[str, Version]:
@@ -110,6 +122,7 @@ class Crm:
         found = self.records.meta().get("properties", {})
         self.types = {kind: {**known, **found.get(kind, {})} for kind, known in _known().items()}
         self._views: dict[str, list[View]] = defaultdict(list)
+        self._events: tuple[list[Version], list[dict[str, Any]]] = ([], [])
         self._ids = itertools.count(self._highest() + 1)
 
     def now(self) -> int:
@@ -128,6 +141,14 @@ class Crm:
                 return view
         views[:] = [View(kind, source), *views[:2]]
         return views[0]
+
+    def email_events(self, now: int) -> list[dict[str, Any]]:
+        """What became of mails, newest first."""
+        source = self.records.all("email_event", now)
+        if self._events[0] is not source:
+            found = [one.document for one in source]
+            self._events = source, sorted(found, key=lambda one: (-one["created"], one["id"]))
+        return self._events[1]
 
     def get(self, kind: str, key: str, now: int) -> Version | None:
         """An object by its id; a merged one is gone under its old ids."""
@@ -296,6 +317,12 @@ class Crm:
             for one in found
         )
         return max((0, *keys))
+
+
+@lru_cache(100_000)
+def chance(key: str) -> int:
+    """A number that has nothing to do with the order of ids."""
+    return number(key)
 
 
 def _known() -> dict[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from typing import Any
 
@@ -164,15 +165,16 @@ def events(ask: Ask) -> Answer:
         raise RefusedError(400, "timestamps and offset are whole numbers") from error
     limit, kind = ask.number("limit", 10, EVENTS), ask.query.get("eventType")
     who, campaign = ask.query.get("recipient"), ask.query.get("campaignId")
+    rows = ask.crm.email_events(ask.now)
+    first = bisect_right(rows, -end, key=lambda one: -one["created"])
+    last = bisect_right(rows, -start, key=lambda one: -one["created"])
     found = [
-        one.document
-        for one in ask.crm.records.all("email_event", ask.now)
-        if start <= one.document["created"] < end
-        and kind in (None, one.document["type"])
-        and who in (None, one.document["recipient"])
-        and campaign in (None, str(one.document["emailCampaignId"]))
+        one
+        for one in rows[first:last]
+        if kind in (None, one["type"])
+        and who in (None, one["recipient"])
+        and campaign in (None, str(one["emailCampaignId"]))
     ]
-    found.sort(key=lambda one: (-one["created"], one["id"]))
     page = found[skipped : skipped + limit]
     body = {
         "hasMore": skipped + limit < len(found),

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
-from sandbox.hashing import number
 from sandbox.hubspot import properties
 from sandbox.hubspot.answers import Answer, Ask, RefusedError
-from sandbox.hubspot.crm import Crm, View
+from sandbox.hubspot.crm import Crm, View, chance
 from sandbox.hubspot.objects import Shape, kind_of
 from sandbox.hubspot.values import instant
 from sandbox.records import Version
 
 GROUPS, FILTERS, IN_ALL, QUERY, PAGE = 5, 6, 18, 3000, 200
 KEPT_SEARCHES = 8
+ID = "hs_object_id"
+_RANGES = {
+    "EQ": (0, 1),
+    "GT": (1, None),
+    "GTE": (0, None),
+    "LT": (None, 0),
+    "LTE": (None, 1),
+    "BETWEEN": (0, 1),
+}
+"""What an operator adds to its value for the first and the first not in range."""
 Test = Callable[[dict[str, Any]], bool]
 
 
@@ -72,36 +80,61 @@ def _searched(crm: Crm, kind: str, given: dict[str, Any], view: View) -> list[Ve
     if len(text) > QUERY:
         raise RefusedError(400, f"query is limited to {QUERY} characters")
     tests = [[_test(crm, kind, one) for one in group] for group in groups]
-    rows = _candidates(kind, groups, view)
-    matching = [
-        one
-        for one in rows
-        if (not tests or any(all(t(one.document["properties"]) for t in group) for group in tests))
-        and (not text or _mentions(one.document["properties"], text))
-    ]
-    return _sorted(crm, kind, given.get("sorts") or [], matching)
+    sorts = [_sort(one) for one in given.get("sorts") or []]
+    rows = view.by_id
+    axis = _axis(kind, groups, sorts)
+    if axis is not None:
+        rows, is_exact = _range(kind, axis, groups, view)
+        if is_exact:
+            tests = []
+    if tests:
+        rows = [
+            one
+            for one in rows
+            if any(all(test(one.document["properties"]) for test in group) for group in tests)
+        ]
+    if text:
+        rows = [one for one in rows if _mentions(one.document["properties"], text)]
+    # Without a sort, in the order in which they were made.
+    return rows if sorts == [(axis, False)] else _sorted(crm, kind, sorts or [(ID, False)], rows)
 
 
-def _candidates(kind: str, groups: list[list[dict[str, Any]]], view: View) -> list[Version]:
-    """The objects worth testing: a range of the time of change narrows them at once."""
-    times = view.by_modified
-    low, high = 0, len(times)
+def _axis(
+    kind: str, groups: list[list[dict[str, Any]]], sorts: list[tuple[str, bool]]
+) -> str | None:
+    """The property, id or time of change, along which the answer is a range; None: neither."""
+    for name in (*(name for name, _ in sorts[:1]), properties.modified(kind), ID):
+        if name in (properties.modified(kind), ID) and (
+            sorts == [(name, False)]
+            or (len(groups) == 1 and any(one.get("propertyName") == name for one in groups[0]))
+        ):
+            return name
+    return None
+
+
+def _range(
+    kind: str, axis: str, groups: list[list[dict[str, Any]]], view: View
+) -> tuple[list[Version], bool]:
+    """The objects in range along an axis, and whether that was all that was asked."""
+    rows, keys = (view.by_id, view.ids) if axis == ID else (view.by_modified, view.times)
+    low, high, used = 0, len(keys), 0
     for one in groups[0] if len(groups) == 1 else ():
-        if one.get("propertyName") != properties.modified(kind):
+        operator, value = one.get("operator"), one.get("value")
+        if one.get("propertyName") != axis or operator not in _RANGES:
             continue
-        if one.get("operator") in ("GT", "GTE", "BETWEEN"):
-            low = max(low, bisect_left(times, _ms(one["value"]), key=lambda pair: pair[0]))
-        if one.get("operator") in ("LT", "LTE", "BETWEEN"):
-            end = _ms(one.get("highValue") or one["value"]) + 1
-            high = min(high, bisect_left(times, end, key=lambda pair: pair[0]))
-    return [one for _, one in times[low:high]]
+        used += 1
+        start, end = _RANGES[operator]
+        if start is not None:
+            low = max(low, bisect_left(keys, _whole_of(axis, value) + start))
+        if end is not None:
+            last = one.get("highValue") if operator == "BETWEEN" else value
+            high = min(high, bisect_left(keys, _whole_of(axis, last) + end))
+    is_exact = len(groups) == 1 and used == len(groups[0])
+    return rows[low:high], is_exact
 
 
-def _ms(value: Any) -> int:
-    try:
-        return instant(str(value))
-    except ValueError as error:
-        raise RefusedError(400, "a time must be ISO 8601 or milliseconds") from error
+def _whole_of(axis: str, value: Any) -> int:
+    return int(_typed("number" if axis == ID else "datetime", value))
 
 
 def _test(crm: Crm, kind: str, given: dict[str, Any]) -> Test:
@@ -165,23 +198,24 @@ def _mentions(values: dict[str, Any], text: str) -> bool:
     return any(text in str(values.get(name, "")).lower() for name in names)
 
 
-def _sorted(crm: Crm, kind: str, sorts: list[Any], rows: list[Version]) -> list[Version]:
+def _sort(given: Any) -> tuple[str, bool]:
+    """The property of a sort and whether it goes down."""
+    if isinstance(given, dict):
+        return str(given.get("propertyName")), given.get("direction") == "DESCENDING"
+    return str(given).lstrip("-"), str(given).startswith("-")
+
+
+def _sorted(
+    crm: Crm, kind: str, sorts: list[tuple[str, bool]], rows: list[Version]
+) -> list[Version]:
     """In the order asked for; equal ones in an order that has nothing to do with their ids."""
-    rows = sorted(rows, key=lambda one: _chance(one.key))
-    for one in reversed(sorts):
-        given = one if isinstance(one, dict) else {"propertyName": one.lstrip("-")}
-        name = given.get("propertyName")
-        is_down = given.get("direction") == "DESCENDING" or str(one).startswith("-")
-        type_ = crm.types[kind].get(str(name))
+    rows = sorted(rows, key=lambda one: chance(one.key))
+    for name, is_down in reversed(sorts):
+        type_ = crm.types[kind].get(name)
         if type_ is None:
             raise RefusedError(400, f"There was a problem with the request: no property {name}")
-        rows.sort(key=_sort_key(str(name), type_), reverse=is_down)
+        rows.sort(key=_sort_key(name, type_), reverse=is_down)
     return rows
-
-
-@lru_cache(100_000)
-def _chance(key: str) -> int:
-    return number(key)
 
 
 def _sort_key(name: str, type_: str) -> Callable[[Version], tuple[bool, Any]]:

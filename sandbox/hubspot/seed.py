@@ -19,10 +19,10 @@ from sandbox.records import Row
 if TYPE_CHECKING:
     from sandbox.hubspot.crm import Crm
 
-VERSION = 1
+VERSION = 2
 """Changes when the same inputs would give another portal."""
 PAST_DAYS = 425
-LIVED_DAYS = 8
+LIVED_DAYS = 5
 """So many days before the machine's date the past ends and life begins."""
 HOUR_MS = 3_600_000
 CONTACT_IDS, DEAL_IDS = 20_000_000_000, 40_000_000_000
@@ -45,7 +45,7 @@ def seed(crm: Crm, real_now: int) -> None:
     contacts = [one.key for one in crm.records.all("contacts", end)]
     crm.records.put_many(_deals(crm, contacts, start, end))
     crm.records.put_many([*_consents(crm, end), *_lists(contacts, start, end)])
-    for at in mailings.between(end - 60 * DAY_MS, end):
+    for at in mailings.between(end - 45 * DAY_MS, end):
         crm.records.put_many(mailings.events(crm, at))
     crm.records.put_meta({"lived_to": end})
 

@@ -89,7 +89,8 @@ def _list_members(crm: Crm, now: int) -> Facts:
     for one in crm.records.all("list", now):
         for member in crm.records.all(f"member:{one.key}", now):
             at = iso(member.document["at"])
-            yield {"list_id": one.key, "contact_id": member.key, "added_at": at}
+            facts = {"list_id": one.key, "kind": one.document["processingType"]}
+            yield {**facts, "contact_id": member.key, "added_at": at}
 
 
 def _consents(crm: Crm, now: int) -> Facts:
