@@ -44,12 +44,22 @@ def parents_of(client: MailchimpClient, stream: Stream, request: ReadRequest) ->
     path = stream.api["path"]
     if "{list}" in path:
         if request.part is not None:
-            return [Parent(key, instant(a), instant(b)) for key, a, b in request.part["spans"]]
+            return _spans(stream, request, request.part["spans"])
         since, before = request.since, None if request.is_full else request.until
         return [Parent(key, since, before) for key in audience_ids(client)]
     if "{campaign}" in path:
         return list(dict.fromkeys(_campaigns(client, stream, request)))
     return [Parent()]
+
+
+def _spans(stream: Stream, request: ReadRequest, spans: list[list[Any]]) -> list[Parent]:
+    """The spans of a part, and behind them what changed since the run began: whoever left one of
+    them before it was read is there.
+    """
+    tail = request.until - stream.overlap
+    left = dict.fromkeys(key for key, _, before in spans if before is not None)
+    found = [Parent(key, instant(since), instant(before)) for key, since, before in spans]
+    return [*found, *(Parent(key, tail) for key in left)]
 
 
 def audience_ids(client: MailchimpClient) -> list[str]:

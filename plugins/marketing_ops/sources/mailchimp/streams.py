@@ -103,10 +103,13 @@ _MEMBERS = Stream(
         optin_at="timestamptz timestamp_opt",
         last_changed="timestamptz",
     ),
+    # E-mail activity names a member by the hash of the address.
+    lookups=(("list_id", "email_hash"),),
     cursor="last_changed",
     # Ascending within each audience, not across them.
     is_ascending=False,
     page_size=1000,
+    is_complete=True,
     is_reconciled=True,
     max_slices=8,
     dag="crm",
