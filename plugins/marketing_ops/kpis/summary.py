@@ -30,6 +30,7 @@ SHOWN = (
     "unsubscribe_rate",
 )
 SPAN_DAYS = 30
+_DECIDED = timedelta(days=365)
 _STATES = ("accepted", "in_flight", "claimed", "unknown", "rejected", "cancelled", "skipped")
 _WIDTH = 100
 _LONGEST_NAME, _SHORTEST_NAME = 36, 10
@@ -80,6 +81,24 @@ class KpiChange:
 
 
 @dataclass(frozen=True)
+class StageDeals:
+    """The deals of one stage: the open ones, and those decided in the last 365 days.
+
+    Attributes:
+        status: open, won or lost.
+        median_days: from creation to the decision; None while they are open.
+    """
+
+    pipeline: str
+    stage: str
+    deals: int
+    amount: Decimal
+    currency: str | None
+    status: str
+    median_days: int | None
+
+
+@dataclass(frozen=True)
 class Summary:
     """The state of a warehouse in numbers; no personal data.
 
@@ -98,6 +117,7 @@ class Summary:
     last_day: date
     rolled_up_days: int
     currency: str = field(default="")
+    pipeline: list[StageDeals] = field(default_factory=list)
 
     @property
     def is_balanced(self) -> bool:
@@ -117,6 +137,7 @@ def demo_summary(warehouse: Warehouse) -> Summary:
         today = clock.now().astimezone(ZoneInfo(settings().reporting_timezone)).date()
         last_day = today - timedelta(days=1)
         changes, days = _kpis(warehouse, last_day)
+        decided = {"since": clock.now() - _DECIDED}
         return Summary(
             books=books,
             contacts=contacts,
@@ -128,17 +149,23 @@ def demo_summary(warehouse: Warehouse) -> Summary:
             last_day=last_day,
             rolled_up_days=days,
             currency=settings().reporting_currency,
+            pipeline=[StageDeals(*row) for row in _rows(warehouse, "pipeline", decided)],
         )
 
 
 def render(summary: Summary) -> str:
     """The summary as text, without a last newline."""
-    parts = [_books_text(summary), _people_text(summary), _sends_text(summary), _kpis_text(summary)]
+    parts = [_books_text(summary), _people_text(summary)]
+    if summary.pipeline:
+        parts.append(_pipeline_text(summary))
+    parts += [_sends_text(summary), _kpis_text(summary)]
     return "\n\n".join("\n".join(line.rstrip() for line in part) for part in parts)
 
 
-def _rows(warehouse: Warehouse, name: str) -> list[tuple[Any, ...]]:
-    return sqlfile.execute(warehouse, f"marts/summary/{name}").fetchall()
+def _rows(
+    warehouse: Warehouse, name: str, params: dict[str, Any] | None = None
+) -> list[tuple[Any, ...]]:
+    return sqlfile.execute(warehouse, f"marts/summary/{name}", params).fetchall()
 
 
 def _sends(warehouse: Warehouse) -> list[CampaignSends]:
@@ -236,6 +263,30 @@ def _people_text(summary: Summary) -> list[str]:
         for segment, members in summary.audiences
     ]
     return [*lines, *_table(["segment", "members", "of all"], rows)]
+
+
+def _pipeline_text(summary: Summary) -> list[str]:
+    rows = [
+        [
+            f"{each.pipeline}: {each.stage}",
+            _count(each.deals),
+            _value(each.amount, "money", each.currency or ""),
+            "-" if each.median_days is None else str(each.median_days),
+        ]
+        for each in summary.pipeline
+    ]
+    lines = ["Sales pipeline", *_table(["stage", "deals", "amount", "median days"], rows)]
+    by_status = {
+        status: sum(each.deals for each in summary.pipeline if each.status == status)
+        for status in ("won", "lost")
+    }
+    decided = sum(by_status.values())
+    if decided:
+        lines.append(
+            f"  Won {100 * by_status['won'] / decided:.1f} % of the {decided:,} deals decided in"
+            " the last 365 days."
+        )
+    return lines
 
 
 def _sends_text(summary: Summary) -> list[str]:

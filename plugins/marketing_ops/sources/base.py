@@ -63,6 +63,7 @@ class Stream:
             by semicolons; they are tombstoned together with the row that names them.
         is_complete: a full read shows every record there is, so that absence means deletion.
         is_reconciled: the nightly comparison lists the vendor's keys and repairs what differs.
+        lookups: columns by which a staging view looks rows of an account up; each gets an index.
         max_slices: into how many parts an initial load may be cut that are read side by side.
         schedule: how often it is read unless the user says otherwise.
         dag: which of the sync DAGs reads it: `sync_<dag>`.
@@ -89,6 +90,7 @@ class Stream:
     absorbs: str = ""
     is_complete: bool = False
     is_reconciled: bool = False
+    lookups: tuple[tuple[str, ...], ...] = ()
     max_slices: int = 1
     schedule: Schedule = "hourly"
     dag: Dag = "shop"

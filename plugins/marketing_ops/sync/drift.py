@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from psycopg import sql
+
 from marketing_ops import clock, sqlfile
 from marketing_ops.sync.rows import Odd
 from marketing_ops.sync.store import Store
+from marketing_ops.sync.tables import qualified
 
 _FEW = 20
 """A field that fewer records lack proves nothing."""
@@ -25,7 +28,11 @@ def write(store: Store) -> list[str]:
     lines = []
     for stream, odd in store.odd.items():
         fetched = store.totals[stream].fetched
-        found = _worth_noting(odd, fetched)
+        found = [
+            key
+            for key in _worth_noting(odd, fetched)
+            if key[1] != "vanished" or _was_there(store, stream, key[0])
+        ]
         if not found:
             continue
         params = {
@@ -52,3 +59,14 @@ def _worth_noting(odd: Counter[Odd], fetched: int) -> list[Odd]:
         if key[1] != "vanished" or (count == fetched and fetched >= _FEW)
     ]
     return sorted(found)[:_NAMES_KEPT]
+
+
+def _was_there(store: Store, stream: str, column: str) -> bool:
+    """Whether any row has a value of it; an optional field that nobody uses did not vanish."""
+    row = store.warehouse.execute(
+        sql.SQL("select exists (select 1 from {} where account = %s and {} is not null)").format(
+            qualified(store.run.system, stream), sql.Identifier(column)
+        ),
+        (store.run.account,),
+    ).fetchone()
+    return bool(row and row[0])

@@ -183,7 +183,10 @@ class _Sync:
         if not self.is_full or request.is_bulk or self.stream.max_slices == 1 or slices is None:
             return None
         found = Parts.of(self.state)
-        return found or Parts.fresh(slices(self.client, self.stream, self.stream.max_slices))
+        if found is None:
+            made = slices(self.client, self.stream, self.stream.max_slices)
+            found = Parts.fresh(made) if len(made) > 1 else None
+        return found
 
     def _announce(self) -> int | None:
         """Say what a full read will take, before it begins; the number of records, if known."""

@@ -78,8 +78,9 @@ def _create(warehouse: Warehouse, system: str, stream: Stream) -> None:
             )
         )
     _index(warehouse, system, stream, "sync_run_id")
-    if stream.parent_column:
-        _index(warehouse, system, stream, "account", stream.parent_column)
+    lookups = [(stream.parent_column,)] if stream.parent_column else []
+    for names in (*lookups, *stream.lookups):
+        _index(warehouse, system, stream, "account", *names)
 
 
 def _definition(name: str, kind: str) -> sql.Composed:
