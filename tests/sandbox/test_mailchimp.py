@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +19,11 @@ import pytest
 import urllib3
 
 from marketing_ops import clock
+from sandbox.faults import Faults
+from sandbox.mailchimp import truth
+from sandbox.mailchimp.account import Account
+from sandbox.mailchimp.calls import Call
+from sandbox.shopify.world import World
 from tests.sandbox_fixtures import SandboxServer
 
 LIST = "a1b2c3d4e5"
@@ -442,6 +448,25 @@ def test_life_goes_on_with_the_clock(chimp: Chimp) -> None:
     assert 60 <= len(changed) <= 130
     chimp.server.set_clock(now)
     assert {one["contact_id"]: one for one in chimp.truth("members")} == before
+
+
+def test_an_account_is_the_same_however_it_is_looked_at(
+    sandbox_at: SandboxServer, tmp_path: Path
+) -> None:
+    """Looked at once, hour by hour, or opened again: the members are the same."""
+    shop = sandbox_at.clock_file.parent / "shop.sqlite"
+    world = World(shop, lambda: "", Faults())
+    noon = clock.now()
+
+    def members(folder: str) -> list[Any]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        account = Account(tmp_path / folder, world, Faults())
+        return list(truth.STREAMS["members"](Call(account, account.now(), "GET", "/")))
+
+    for hours in (-40, -25, -24, -7, 0):
+        sandbox_at.set_clock(noon + timedelta(hours=hours))
+        often = members("often")
+    assert often == members("often") == members("once")
 
 
 def test_a_write_in_the_past_lasts(chimp: Chimp) -> None:
