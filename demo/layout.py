@@ -81,6 +81,18 @@ def connections(layout: Layout, warehouse: dict[str, Any]) -> dict[str, dict[str
             "host": layout.url("sandbox", "/shopify"),
             "password": "shpat_sandbox",
         },
+        "hubspot_journey": {
+            "conn_type": "marketing_ops_hubspot",
+            "host": layout.url("sandbox", "/hubspot"),
+            "password": "pat-na1-sandbox",
+            # An hour is lived in a fraction of a second: the sandbox allows as much.
+            "extra": {"searches_per_second": 5000},
+        },
+        "mailchimp_journey": {
+            "conn_type": "marketing_ops_mailchimp",
+            "host": layout.url("sandbox", "/mailchimp"),
+            "password": "sandbox-us1",
+        },
         "smtp_journey": {
             "conn_type": "marketing_ops_smtp",
             "host": "127.0.0.1",

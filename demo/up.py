@@ -20,6 +20,8 @@ from demo.layout import LOGS, PROJECT, Layout
 # Each is started by hand once and waited for, in the order in which data flows.
 _RUNS: list[tuple[str, dict[str, Any]]] = [
     ("sync_shop", {}),
+    ("sync_crm", {}),
+    ("sync_engagement", {}),
     ("unify_contacts", {}),
     ("segment_audiences", {}),
     ("run_campaigns", {}),
@@ -28,6 +30,7 @@ _RUNS: list[tuple[str, dict[str, Any]]] = [
     ("segment_history", {}),
     ("watch_data", {}),
     ("maintain_warehouse", {}),
+    ("replay_rejected", {"account": "hubspot_journey"}),
     ("control_campaign", {"campaign": "welcome", "action": "pause", "dry_run": True}),
 ]
 
@@ -107,10 +110,14 @@ def _start_services(known: Layout, environment: dict[str, str], terminal: Termin
     terminal.line("starting the sandbox (the first time it derives a year of shop data)")
     _wait_for(known.url("sandbox", "/_sandbox/state"), "sandbox", 240)
     _wait_for(known.url("receiver", "/healthz"), "receiver", 60)
-    # An hour is lived in a tenth of a second: the shop is on the plan with the largest bucket.
-    plan = {"bucket": 20000.0, "restore_rate": 2000.0}
-    url = known.url("sandbox", "/_sandbox/shopify/settings")
-    requests.post(url, json=plan, timeout=30).raise_for_status()
+    # An hour is lived in a fraction of a second: the accounts are on the largest plans.
+    plans = {
+        "shopify": {"bucket": 20000.0, "restore_rate": 2000.0},
+        "hubspot": {"burst": 1_000_000, "search_per_second": 10_000, "daily": 100_000_000},
+    }
+    for system, plan in plans.items():
+        url = known.url("sandbox", f"/_sandbox/{system}/settings")
+        requests.post(url, json=plan, timeout=30).raise_for_status()
 
 
 def _wait_for(url: str, name: str, seconds: float) -> None:

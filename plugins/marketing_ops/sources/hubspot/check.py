@@ -10,7 +10,6 @@ from marketing_ops.errors import FatalError
 from marketing_ops.sources.base import Finding, Quota, Stream
 from marketing_ops.sources.hubspot.client import (
     API_VERSION,
-    SAFE_SEARCHES_PER_SECOND,
     HubSpotClient,
 )
 from marketing_ops.sources.hubspot.streams import STREAMS
@@ -47,7 +46,7 @@ def quota(hubspot: HubSpotClient, stream: Stream) -> Quota:
     read = stream.api["read"]
     pace = hubspot.calls_per_second() / _CALLS_A_PAGE.get(read, 1)
     if read in _SEARCHED:
-        pace = min(pace, SAFE_SEARCHES_PER_SECOND)
+        pace = min(pace, hubspot.searches_per_second)
     return Quota(pace, hubspot.daily.limit, hubspot.daily.left)
 
 

@@ -88,7 +88,9 @@ class HubSpotClient:
         shared = shared or InProcess()
         self.daily = Daily()
         self._details: Details | None = None
-        searches = min(SEARCHES_PER_SECOND * quota_share, SAFE_SEARCHES_PER_SECOND)
+        allowed = float(connection.extra.get("searches_per_second") or 0)
+        self.searches_per_second = allowed or SAFE_SEARCHES_PER_SECOND
+        searches = min((allowed or SEARCHES_PER_SECOND) * quota_share, self.searches_per_second)
         calls = CALLS_PER_SECOND * quota_share
         self.rates = {"": calls, _ABOUT: calls, _SEARCH: searches}
         """Our share of what HubSpot takes a second, by kind of call."""

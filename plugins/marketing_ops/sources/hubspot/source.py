@@ -66,7 +66,13 @@ HUBSPOT = Source(
                 "Refresh token",
                 "of the app's installation; only beside a client id",
                 is_secret=True,
-            )
+            ),
+            "searches_per_second": FormField(
+                "Searches a second",
+                "what the account may do; HubSpot says 5 and shows it nowhere",
+                "number",
+                client.SEARCHES_PER_SECOND,
+            ),
         },
     ),
     client=client.build,
