@@ -4,18 +4,11 @@
 -- rerun: in a new transaction the same
 --
 -- What the runs brought, and the lines and refunds that waited for an order among it. A deal is
--- touched by its history too. Merges, list members and e-mail events are read by their run, not by
--- their id: here they are only counted, as far as it matters whether they are many.
+-- touched by its history too. Consents, merges, list members and e-mail events are read by their
+-- run, not by their id: here they are only counted, as far as it matters whether they are many.
 
--- Materialized: each is found by its run first, and made distinct then.
-with consents as materialized (
-    select
-        account,
-        external_id
-    from mkt_staging.consents where sync_run_id = any(%(runs)s::bigint[])
-),
-
-deals as materialized (
+-- Materialized: found by their run first, and made distinct then.
+with deals as materialized (
     select
         account,
         external_id
@@ -34,12 +27,6 @@ found as (
         account,
         external_id
     from mkt_staging.contacts where sync_run_id = any(%(runs)s::bigint[])
-    union all
-    select distinct
-        'consents' as entity,
-        account,
-        external_id
-    from consents
     union all
     select
         'orders' as entity,
@@ -155,6 +142,15 @@ counted as (
         count(*) as found
     from changed
     group by entity
+    union all
+    select
+        'consents' as entity,
+        count(*) as found
+    from (
+        select 1 from mkt_staging.consents
+        where sync_run_id = any(%(runs)s::bigint[])
+        limit %(bound)s::bigint -- noqa: AM09
+    ) as bounded
     union all
     select
         'merges' as entity,

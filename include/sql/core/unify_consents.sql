@@ -1,5 +1,5 @@
 -- grain: one change of consent        key: (profile_id, brand, channel, topic, changed_at, source)
--- reads: unify_changed, mkt_staging.consents        params: brands, batch, timezone
+-- reads: mkt_staging.consents        params: runs, brands, batch, timezone
 -- writes: mkt_core.consents, mkt_core.events, mkt_engage.suppressions, mkt_ops.dirty_days
 -- rerun: changes nothing
 --
@@ -8,22 +8,25 @@
 -- and is nothing otherwise. An event only where the consent of the identity, or of its contact,
 -- turned.
 
-with incoming as materialized (
+with told as materialized (
+    select *
+    from mkt_staging.consents
+    where sync_run_id = any(%(runs)s::bigint[])
+),
+
+incoming as materialized (
     select
         records.*,
         coalesce(records.changed_at, records.updated_at) as observed_at,
         %(brands)s::jsonb ->> records.account as brand,
         known.profile_id,
         known.contact_id
-    from unify_changed as changed
-    inner join mkt_staging.consents as records
-        on changed.account = records.account and changed.external_id = records.external_id
+    from told as records
     inner join mkt_core.contact_identities as known
         on
             records.system = known.system
             and records.account = known.account
             and records.external_id = known.external_id
-    where changed.entity = 'consents'
 ),
 
 compared as (

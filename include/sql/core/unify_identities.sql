@@ -139,11 +139,9 @@ mentions as (
         records.external_id,
         min(coalesce(records.changed_at, records.updated_at, %(now)s::timestamptz)) as seen_at,
         false as is_deleted
-    from unify_changed as changed
-    inner join mkt_staging.consents as records
-        on changed.account = records.account and changed.external_id = records.external_id
+    from mkt_staging.consents as records
     where
-        changed.entity = 'consents'
+        records.sync_run_id = any(%(runs)s::bigint[])
         and records.status in ('granted', 'pending', 'denied')
         and not exists (
             select 1 from mkt_staging.contacts as own

@@ -7,7 +7,7 @@
 -- its subscription still says.
 
 create or replace view mkt_staging.hubspot__consents as
-with said as (
+with said as not materialized (
     select
         consents.*,
         case consents.status
