@@ -58,6 +58,17 @@ with found as (
         is_deleted,
         sync_run_id
     from mkt_raw.mailchimp__unsubscribes
+),
+
+-- read once and joined by hash: there is no index on the address's hash
+members as (
+    select distinct on (account, list_id, email_hash)
+        account,
+        list_id,
+        email_hash,
+        id
+    from mkt_raw.mailchimp__members
+    order by account, list_id, email_hash, is_deleted, id
 )
 
 select
@@ -80,13 +91,8 @@ select
 from found
 left join mkt_raw.mailchimp__campaigns as campaigns
     on found.account = campaigns.account and found.campaign_id = campaigns.id
-left join lateral (
-    select known.id
-    from mkt_raw.mailchimp__members as known
-    where
-        known.account = found.account
-        and known.list_id = found.list_id
-        and known.email_hash = found.email_hash
-    order by known.is_deleted, known.id
-    limit 1
-) as members on true;
+left join members
+    on
+        found.account = members.account
+        and found.list_id = members.list_id
+        and found.email_hash = members.email_hash;
