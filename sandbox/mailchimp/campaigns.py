@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.mailchimp.activity import summary
 from sandbox.mailchimp.calls import Call, Problem, invalid, links, missing
-from sandbox.mailchimp.life import campaign, send
+from sandbox.mailchimp.documents import campaign, send
 from sandbox.mailchimp.names import instant, iso, key_of
 from sandbox.mailchimp.segments import emails_of
 from sandbox.records import Version

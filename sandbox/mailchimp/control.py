@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.mailchimp import members as people
-from sandbox.mailchimp import segments
+from sandbox.mailchimp import segments, writing
 from sandbox.mailchimp.calls import Call, Problem, missing
-from sandbox.mailchimp.life import person
+from sandbox.mailchimp.documents import person
 from sandbox.mailchimp.names import LIST, key_of, members
 from sandbox.records import Document, Row
 
@@ -43,11 +42,11 @@ def change(call: Call, given: Document) -> dict[str, Any]:
         return {"count": _bulk(call, list_id, int(fields.get("count", 1000)))}
     if action == "insert":
         call.body = {"status": "subscribed", **fields}
-        return {"id": people.add(call, list_id)["id"]}
+        return {"id": writing.add(call, list_id)["id"]}
     if action == "delete":
-        people.forget(call, list_id, key)
+        writing.forget(call, list_id, key)
     elif action == "archive":
-        people.archive(call, list_id, key)
+        writing.archive(call, list_id, key)
     else:
         found = {"status": "subscribed"} if action == "restore" else fields
         return {"id": _update(call, list_id, key, found)}

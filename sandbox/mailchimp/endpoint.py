@@ -108,9 +108,11 @@ class Mailchimp:
         except orjson.JSONDecodeError:
             detail = "We encountered an unspecified JSON parsing error."
             return self._refuse(Problem(400, "JSON Parse Error", detail))
+        if not isinstance(body, dict | None):
+            return self._refuse(Problem(400, "Bad Request", "The body has to be an object."))
         query = dict(request.query_params)
         status, document = await to_thread.run_sync(
-            self.perform, request.method, path, query, {} if body is None else body
+            self.perform, request.method, path, query, body or {}
         )
         headers = {"x-request-id": self._request_id()}
         if document is None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from marketing_ops.errors import FatalError
 from sandbox.mailchimp import (
     audiences,
     batches,
@@ -15,8 +16,9 @@ from sandbox.mailchimp import (
     segments,
     tags,
     webhooks,
+    writing,
 )
-from sandbox.mailchimp.calls import Call, Problem, missing
+from sandbox.mailchimp.calls import Call, Problem, invalid, missing
 
 LIST, MEMBER, SEGMENT = "/lists/{}", "/lists/{}/members/{}", "/lists/{}/segments/{}"
 HANDLERS: dict[tuple[str, str], Callable[..., Any]] = {
@@ -24,17 +26,17 @@ HANDLERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("GET", "/ping"): audiences.ping,
     ("GET", "/lists"): audiences.listing,
     ("GET", LIST): audiences.one_list,
-    ("POST", LIST): members.write_many,
+    ("POST", LIST): writing.write_many,
     ("GET", LIST + "/merge-fields"): audiences.merge_fields,
     ("POST", LIST + "/merge-fields"): audiences.add_merge_field,
     ("GET", LIST + "/tag-search"): tags.search,
     ("GET", LIST + "/members"): members.listing,
-    ("POST", LIST + "/members"): members.add,
+    ("POST", LIST + "/members"): writing.add,
     ("GET", MEMBER): members.one_member,
-    ("PUT", MEMBER): members.put,
-    ("PATCH", MEMBER): members.patch,
-    ("DELETE", MEMBER): members.archive,
-    ("POST", MEMBER + "/actions/delete-permanent"): members.forget,
+    ("PUT", MEMBER): writing.put,
+    ("PATCH", MEMBER): writing.patch,
+    ("DELETE", MEMBER): writing.archive,
+    ("POST", MEMBER + "/actions/delete-permanent"): writing.forget,
     ("GET", MEMBER + "/tags"): members.tags_of,
     ("POST", MEMBER + "/tags"): members.set_tags,
     ("GET", LIST + "/segments"): segments.listing,
@@ -104,6 +106,9 @@ def answer(call: Call) -> tuple[int, Any]:
         return (204, None) if document is None else (200, call.selected(document))
     except Problem as problem:
         return problem.status, problem
+    except FatalError as error:
+        # An instant in a body that is none.
+        return 400, invalid(str(error))
 
 
 def _found(method: str, path: str) -> tuple[Callable[..., Any], tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.mailchimp.calls import Call
-from sandbox.mailchimp.life import segment
+from sandbox.mailchimp.documents import segment
 
 FIRST = 70_001
 

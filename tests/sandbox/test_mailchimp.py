@@ -357,6 +357,21 @@ def test_batch_answers_200_with_errors(chimp: Chimp) -> None:
     assert chimp.send("POST", f"/lists/{LIST}", {"members": rows * 200})[0] == 400
 
 
+def test_bodies_that_cannot_be_are_refused(chimp: Chimp) -> None:
+    """A wrong birthday, a time that is none, a list for an object: 400, and nothing is written."""
+    address = "wrong.body@example.com"
+    body = {"email_address": address, "status": "subscribed"}
+    for wrong in (
+        {**body, "merge_fields": {"BIRTHDAY": "30/02"}},
+        {**body, "timestamp_opt": "soon"},
+        {**body, "status": "friend"},
+        [body],
+    ):
+        assert chimp.send("PUT", member_path(address), wrong)[0] == 400
+    assert chimp.send("POST", f"/lists/{LIST}", {"members": ["x"]})[0] == 400
+    assert chimp.raw("GET", member_path(address)).status == 404
+
+
 def test_too_many_sign_ups_is_a_400(chimp: Chimp) -> None:
     """The throttled 400 names no throttle: only its words tell."""
     chimp.server.fault("recent_signups", system="mailchimp")
