@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo stop reset logs status test lint format bench lock clean
+.PHONY: help install demo stop reset logs status test lint format bench bench-sync lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +53,11 @@ format: $(STAMP) ## Let ruff and sqlfluff format the code
 
 bench: $(STAMP) ## Measure the figures the README quotes, beside their peers
 	@$(BIN)/python benchmarks/bench_dags.py
-	@$(BIN)/python benchmarks/bench_sync.py --sandbox
+	@$(BIN)/python benchmarks/bench_sync.py --only lines --rounds 3 --sandbox
 	@$(BIN)/python benchmarks/bench_kpis.py
+
+bench-sync: $(STAMP) ## Measure the sync engine beside dlt, Singer, PyAirbyte and its limits (30 minutes)
+	@$(BIN)/python benchmarks/bench_sync.py $(BENCH_ARGS)
 
 lock: ## Resolve requirements*.txt anew into requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -39,10 +39,11 @@ _SETTINGS = (
 
 @dataclass
 class Measured:
-    """One run of one method. Seconds are the method's own, CPU and memory its whole process tree's.
+    """One run of one method. Memory is that of its whole process tree.
 
     Attributes:
-        client_cpu: user and system seconds of the process and its children.
+        seconds: of the work alone, as the process says.
+        client_cpu: user and system seconds; of the work alone where the process says them.
         postgres_cpu: the same of all server processes meanwhile.
         megabytes: the largest resident size of any one process.
         said: what the process printed.
@@ -81,6 +82,7 @@ def measured(
     client -= before.children_user + before.children_system
     megabytes = max(float(said.get("megabytes", 0)), highest.megabytes)
     server = _postgres_cpu(postmaster) - spent
+    client = float(said.get("cpu", client))
     return Measured(float(said["seconds"]), client, server, megabytes, said)
 
 

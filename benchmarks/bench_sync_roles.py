@@ -1,8 +1,8 @@
 """What is measured, each role in a process of its own: `python bench_sync_roles.py ROLE ARGS`.
 
-A role prints one JSON object; `seconds` is the work alone, without the interpreter's start and
-the imports. Of our own side that is `SyncStreamOperator.execute` from its first to its last line,
-with the warehouse connection, the account's slots, books, rejects, cursor and page state.
+A role prints one JSON object; `seconds` and `cpu` are of the work alone, without the interpreter's
+start and the imports. Of our own side that is the whole of `SyncStreamOperator.execute`, with
+the warehouse connection, the account's slots, books, rejects, cursor and page state.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,17 +27,18 @@ UPSERT_ROWS = 20_000
 def task(account: str, stream: str, *flags: str) -> None:
     """One run of the shipped operator; `full_refresh` reads everything again."""
     _register()
+    from marketing_ops.operators.connections import from_airflow
     from marketing_ops.operators.sync import SyncStreamOperator
     from marketing_ops.sync import runner  # noqa: F401 - the worker's first task imports it
 
+    from_airflow(account)  # imports what a task runner has before the task
     operator = SyncStreamOperator(
         task_id="sync", account=account, stream=stream, cadence="hourly", do_xcom_push=False
     )
     context = _context(dict.fromkeys(flags, True))
-    started = time.perf_counter()
-    counts = operator.execute(context)
-    seconds = time.perf_counter() - started
-    _print(seconds=seconds, counts=counts["counts"], megabytes=peak())
+    with timed() as spent:
+        counts = operator.execute(context)
+    _print(**spent, counts=counts["counts"], megabytes=peak())
 
 
 def empty() -> None:
@@ -66,21 +68,22 @@ def fetch(url: str, rows: str) -> None:
     import urllib3
 
     pool, size = urllib3.PoolManager(), 0
-    started = time.perf_counter()
-    for after in range(0, int(rows), 100):
-        size += len(pool.request("GET", f"{url}/contacts?limit=100&after={after}").data)
-    _print(seconds=time.perf_counter() - started, bytes=size)
+    with timed() as spent:
+        for after in range(0, int(rows), 100):
+            size += len(pool.request("GET", f"{url}/contacts?limit=100&after={after}").data)
+    _print(**spent, bytes=size)
 
 
 def fetch_file(url: str) -> None:
     """A file over HTTP, read and thrown away."""
     import urllib3
 
-    started, size = time.perf_counter(), 0
-    response = urllib3.PoolManager().request("GET", url, preload_content=False)
-    while chunk := response.read(1 << 18):
-        size += len(chunk)
-    _print(seconds=time.perf_counter() - started, bytes=size)
+    size = 0
+    with timed() as spent:
+        response = urllib3.PoolManager().request("GET", url, preload_content=False)
+        while chunk := response.read(1 << 18):
+            size += len(chunk)
+    _print(**spent, bytes=size)
 
 
 def copy(uri: str, table: str, path: str) -> None:
@@ -91,15 +94,13 @@ def copy(uri: str, table: str, path: str) -> None:
         link.execute("drop table if exists copy_limit")
         link.execute(f"create table copy_limit (like mkt_raw.{table} including defaults)")
         link.execute("alter table copy_limit add primary key (account, id)")
-        started = time.perf_counter()
-        with link.cursor() as cursor, Path(path).open("rb") as file:
+        with timed() as spent, link.cursor() as cursor, Path(path).open("rb") as file:
             with cursor.copy("copy copy_limit from stdin") as copy:
                 while chunk := file.read(1 << 20):
                     copy.write(chunk)
             count = cursor.rowcount
-        seconds = time.perf_counter() - started
         link.execute("drop table copy_limit")
-    _print(seconds=seconds, rows=count)
+    _print(**spent, rows=count)
 
 
 def upsert(uri: str, table: str, path: str) -> None:
@@ -131,6 +132,15 @@ def upsert(uri: str, table: str, path: str) -> None:
                         f" on conflict (account, id) do update set {changes}"
                     )
     _print(seconds=0.0)
+
+
+@contextmanager
+def timed() -> Iterator[dict[str, float]]:
+    """Wall and CPU seconds of what is done inside, there afterwards."""
+    spent: dict[str, float] = {}
+    started, before = time.perf_counter(), time.process_time()
+    yield spent
+    spent |= {"seconds": time.perf_counter() - started, "cpu": time.process_time() - before}
 
 
 def peak() -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import dlt
 import pyarrow as pa
-from pages import flat_pages
+from pages import cpu, flat_pages
 
 URL, URI = sys.argv[1:3]
 TABLE_ROWS = 20_000
@@ -38,8 +38,8 @@ with tempfile.TemporaryDirectory() as folder:
         destination=dlt.destinations.postgres(URI),
         dataset_name="peer_dlt_arrow",
     )
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), cpu()
     info = pipeline.run(contacts(), loader_file_format="parquet")
-    seconds = time.perf_counter() - started
+    seconds, spent = time.perf_counter() - started, cpu() - spent
     info.raise_on_failed_jobs()
-print(json.dumps({"seconds": seconds, "table": "peer_dlt_arrow.contacts"}))
+print(json.dumps({"seconds": seconds, "cpu": spent, "table": "peer_dlt_arrow.contacts"}))

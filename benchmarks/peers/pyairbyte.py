@@ -14,6 +14,7 @@ os.environ |= {"DO_NOT_TRACK": "1", "AIRBYTE_OFFLINE_MODE": "1"}
 import airbyte as ab
 from airbyte.caches import PostgresCache
 from airbyte.strategies import WriteStrategy
+from pages import cpu
 
 URL, URI = sys.argv[1:3]
 TEXTS = "email firstname lastname phone company jobtitle website address city country"
@@ -93,7 +94,7 @@ cache = PostgresCache(
 )
 source = ab.get_source("source-bench", source_manifest=manifest(), config={})
 source.select_all_streams()
-started = time.perf_counter()
+started, spent = time.perf_counter(), cpu()
 source.read(cache=cache, write_strategy=WriteStrategy.MERGE, force_full_refresh=True)
-seconds = time.perf_counter() - started
-print(json.dumps({"seconds": seconds, "table": "peer_pyairbyte.contacts"}))
+seconds, spent = time.perf_counter() - started, cpu() - spent
+print(json.dumps({"seconds": seconds, "cpu": spent, "table": "peer_pyairbyte.contacts"}))

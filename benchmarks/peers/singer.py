@@ -1,6 +1,6 @@
 """The Singer tap piped into target-postgres with COPY, validation off.
 
-The seconds of a pipe that carries one page are taken off: both interpreters' start and imports.
+What a pipe that carries one page takes is taken off: both interpreters' start and imports.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from pages import cpu
 
 URL, URI = sys.argv[1:3]
 HERE, BIN = Path(__file__).parent, Path(sys.executable).parent
@@ -23,8 +25,8 @@ TARGET = {
 }
 
 
-def pipe(folder: Path, url: str, schema: str) -> float:
-    """Seconds of `tap | target`."""
+def pipe(folder: Path, url: str, schema: str) -> tuple[float, float]:
+    """Seconds of `tap | target`, and their CPU."""
     source, target = folder / "tap.json", folder / "target.json"
     source.write_text(json.dumps({"url": url}))
     address = URI.replace("postgresql://", "postgresql+psycopg://")
@@ -33,16 +35,17 @@ def pipe(folder: Path, url: str, schema: str) -> float:
     )
     tap = [sys.executable, str(HERE / "singer_tap.py"), "--config", str(source)]
     sink = [str(BIN / "target-postgres"), "--config", str(target)]
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), cpu()
     with subprocess.Popen(tap, stdout=subprocess.PIPE) as one:
         subprocess.run(sink, stdin=one.stdout, check=True, stdout=subprocess.DEVNULL)
         if one.wait():
             raise SystemExit("the tap failed")
-    return time.perf_counter() - started
+    return time.perf_counter() - started, cpu() - spent
 
 
 with tempfile.TemporaryDirectory() as name:
     one_page = URL.rsplit("/", 1)[0] + "/100"
-    start = pipe(Path(name), one_page, "peer_singer_start")
-    seconds = pipe(Path(name), URL, "peer_singer") - start
-print(json.dumps({"seconds": seconds, "start": start, "table": "peer_singer.contacts"}))
+    start, spent_on_it = pipe(Path(name), one_page, "peer_singer_start")
+    seconds, spent = pipe(Path(name), URL, "peer_singer")
+found = {"seconds": seconds - start, "cpu": spent - spent_on_it, "start": start}
+print(json.dumps({**found, "table": "peer_singer.contacts"}))
