@@ -6,8 +6,11 @@ with facts as (
     select
         e.event_type,
         e.contact_id,
-        e.send_id is not null as is_by_mail,
-        c.campaign,
+        -- by a link of our mail, or as a vendor says of its own mailing
+        e.send_id is not null or e.properties ? 'campaign' as is_by_mail,
+        coalesce(
+            c.campaign, case when e.send_id is null then e.properties ->> 'campaign' end
+        ) as campaign,
         coalesce(e.properties ->> 'channel', 'email') as channel,
         %(first_day)s::date
         + width_bucket(e.occurred_at, %(day_starts)s::timestamptz[]) - 1 as date

@@ -2,13 +2,15 @@
 -- reads: core.events, engage.enrolments, engage.campaigns
 -- rerun: reads only; the runner writes what differs
 -- params: first_day, day_starts, from_at, to_at (see docs/kpis.md); temp kpi_calendar
--- Sends are the email_sent events, which exist for accepted sends only.
+-- Sends are the email_sent events: of our own accepted sends, and of the vendors' own mailings.
+-- A vendor's event names no send: a message is one campaign's mail to one contact.
 with events as (
     select
         e.event_type,
         e.campaign_id,
         coalesce(e.properties ->> 'channel', 'email') as channel,
-        coalesce(e.send_id::text, e.event_id::text) as message,
+        case when e.send_id is null then e.key end as mailing,
+        coalesce(e.send_id::text, concat_ws(':', e.source, e.key, e.contact_id::text)) as message,
         e.is_machine as is_apart,
         e.occurred_at
     from mkt_core.events as e
@@ -21,6 +23,7 @@ with events as (
         'converted' as event_type,
         n.campaign_id,
         'email' as channel,
+        null as mailing,
         n.enrolment_id::text as message,
         -- the rate counts only goals that a message of the campaign came before
         not exists (
@@ -42,10 +45,11 @@ with events as (
 
 facts as (
     select
-        c.campaign,
+        coalesce(c.campaign, e.mailing) as campaign,
         e.channel,
         e.message,
         e.event_type = 'email_sent' as is_send,
+        e.event_type = 'email_sent' and e.campaign_id is not null as is_own_send,
         e.event_type = 'email_opened' and not e.is_apart as is_open,
         e.event_type = 'email_opened' and e.is_apart as is_machine_open,
         e.event_type = 'email_clicked' and not e.is_apart as is_click,
@@ -66,6 +70,7 @@ sums as (
         f.channel,
         grouping(f.campaign, f.channel) as level,
         count(*) filter (where f.is_send) as sends,
+        count(*) filter (where f.is_own_send) as own_sends,
         count(distinct f.message) filter (where f.is_open) as opens,
         count(distinct f.message) filter (where f.is_machine_open) as machine_opens,
         count(distinct f.message) filter (where f.is_click) as clicks,
@@ -105,7 +110,7 @@ final as (
         ('conversions', s.conversions, null),
         ('open_rate', s.opens, s.sends),
         ('click_rate', s.clicks, s.sends),
-        ('conversion_rate', s.mailed_conversions, s.sends)
+        ('conversion_rate', s.mailed_conversions, s.own_sends)
     ) as v (kpi, numerator, denominator)
 )
 

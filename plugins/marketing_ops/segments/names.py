@@ -33,9 +33,18 @@ EVENT_TYPES: dict[str, str] = {
     "cart_updated": "something changed in a cart that is not paid yet",
     "subscribed": "consent to marketing was given",
     "unsubscribed": "consent to marketing was withdrawn",
-    "email_sent": "a mail of ours was accepted for delivery",
-    "email_opened": "a mail of ours was opened by a person",
-    "email_clicked": "a link in a mail of ours was clicked",
+    "email_sent": "a mail, of ours or of a vendor's campaign, was accepted for delivery",
+    "email_delivered": "a vendor's mail reached its mailbox",
+    "email_opened": "a mail was opened by a person",
+    "email_clicked": "a link in a mail was clicked",
+    "email_bounced": "a vendor's mail came back",
+    "complained": "a vendor's mail was called spam",
+    "list_joined": "came onto a vendor's list; key: its id",
+    "list_left": "left a vendor's list; key: its id",
+    "deal_created": "a deal with them as its primary contact was opened",
+    "deal_stage_changed": "such a deal entered a stage; key: the stage's id",
+    "deal_won": "such a deal was won",
+    "deal_lost": "such a deal was lost",
 }
 """Event types that unify writes, and what each says."""
 
