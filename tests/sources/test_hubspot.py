@@ -1,0 +1,317 @@
+"""HubSpot's answers, limits and writes: what each means, and what becomes of each recipient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from marketing_ops.connections import Connection
+from marketing_ops.errors import (
+    FatalError,
+    MarketingOpsError,
+    QuotaExhaustedError,
+    RetryableError,
+    TokenRefusedError,
+)
+from marketing_ops.sources.answer import Answer, ThrottledError
+from marketing_ops.sources.base import Outcome
+from marketing_ops.sources.hubspot import answers, client, records, search, write
+from marketing_ops.sources.hubspot.check import check
+from marketing_ops.sources.hubspot.source import HUBSPOT
+from tests.conftest import FrozenClock
+from tests.sources.loopback import Loopback, Reply
+
+CORRELATION = "1f2e3d4c-0000-4000-8000-123456789abc"
+SECRET = "ann@example.com"
+
+
+def answer(status: int, headers: dict[str, str] | None = None, **body: Any) -> Answer:
+    """A refusal as HubSpot words it."""
+    known = {"status": "error", "message": f"about {SECRET}", "correlationId": CORRELATION, **body}
+    return Answer(status, json.dumps(known, separators=(",", ":")).encode(), headers or {})
+
+
+SCOPE = {"message": SECRET, "context": {"requiredGranularScopes": ["crm.objects.deals.read"]}}
+WRONG = {"message": SECRET, "code": "INVALID_EMAIL", "context": {"propertyName": ["email"]}}
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "says", "wait"),
+    [
+        (answer(401, category="EXPIRED_AUTHENTICATION"), TokenRefusedError, "create a new", None),
+        (
+            answer(403, category="MISSING_SCOPES", errors=[SCOPE]),
+            FatalError,
+            "grant it crm.objects.deals.read",
+            None,
+        ),
+        (Answer(403, b"<html>", {}), RetryableError, "turned away", None),
+        (answer(404, category="OBJECT_NOT_FOUND"), answers.MissingError, "no such", None),
+        (answer(423), ThrottledError, "locked", 2.0),
+        (answer(429, policyName="TEN_SECONDLY_ROLLING"), ThrottledError, "TEN_SECONDLY", 10.0),
+        (answer(429, policyName="SECONDLY"), ThrottledError, "SECONDLY", 1.0),
+        (answer(429), ThrottledError, "no policy", 10.0),
+        (answer(429, {"Retry-After": "3"}), ThrottledError, "no policy", 3.0),
+        (answer(429, policyName="DAILY"), QuotaExhaustedError, "used up", None),
+        (answer(477, {"Retry-After": "7200"}), ThrottledError, "region", 7200.0),
+        (answer(502), RetryableError, "its side", None),
+        (Answer(521, b"<html>", {}), RetryableError, "its side", None),
+        (
+            answer(400, category="VALIDATION_ERROR", errors=[WRONG]),
+            answers.RefusedError,
+            "VALIDATION_ERROR, INVALID_EMAIL, email",
+            None,
+        ),
+        (answer(200, category="BAD_REQUEST"), answers.RefusedError, "BAD_REQUEST", None),
+    ],
+)
+def test_every_refusal_has_one_meaning(
+    given: Answer, kind: type[MarketingOpsError], says: str, wait: float | None
+) -> None:
+    """The row of the error table: its class, the next thing to do, the wait, the correlation id;
+    HubSpot's own sentences, which may quote somebody's data, are not shown.
+    """
+    with pytest.raises(kind, match=says) as caught:
+        answers.check("crm", given, 60.0)
+    assert getattr(caught.value, "retry_after", None) == wait
+    assert SECRET not in str(caught.value)
+    if given.body.startswith(b"{"):
+        assert CORRELATION in str(caught.value)
+
+
+def test_success_in_parts_is_left_to_whoever_wrote_it() -> None:
+    """A 207 is no error of the call."""
+    answers.check("crm", Answer(207, b'{"status":"COMPLETE","numErrors":1}', {}), 60.0)
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    """A server that answers what a test tells it to."""
+    loopback = Loopback()
+    yield loopback
+    loopback.close()
+
+
+def connected(server: Loopback, share: float, waits: list[float]) -> client.HubSpotClient:
+    connection = Connection("crm", host=server.url, password="pat")
+    return client.HubSpotClient(connection, share, sleep=waits.append)
+
+
+def json_reply(body: Any, **headers: str) -> Reply:
+    limits = {f"X-HubSpot-RateLimit-{k.replace('_', '-')}": v for k, v in headers.items()}
+    return Reply(200, json.dumps(body).encode(), {"Content-Type": "application/json", **limits})
+
+
+def test_pace_follows_the_accounts_own_limit(server: Loopback) -> None:
+    """The first answer says how much the plan allows; our share of it is used from then on."""
+    server.replies = [json_reply({}, Max="190", Interval_Milliseconds="10000")]
+    hubspot = connected(server, 0.5, [])
+    assert hubspot.rates[""] == 5.0
+    hubspot.get("/x")
+    assert hubspot.rates[""] == 9.5
+    assert hubspot.rates["search"] == 2.5
+    assert connected(server, 1.0, []).rates["search"] == 4.0
+
+
+def test_share_of_the_day_ends_at_the_portals_midnight(
+    server: Loopback, frozen_clock: FrozenClock
+) -> None:
+    """With half the quota ours, the call after the 501st of 1,000 is not made; the account's zone
+    says when the next day begins (12:00 UTC is 07:00 in New York).
+    """
+    details = {"portalId": 1, "timeZone": "America/New_York", "companyCurrency": "USD"}
+    server.replies = [json_reply({}, Daily="1000", Daily_Remaining="499"), json_reply(details)]
+    hubspot = connected(server, 0.5, [])
+    hubspot.get("/x")
+    with pytest.raises(QuotaExhaustedError, match="499 of 1000") as caught:
+        hubspot.get("/x")
+    assert caught.value.reset_seconds == 17 * 3600
+    assert [asked.path for asked in server.asked] == ["/x", "/account-info/2026-09/details"]
+
+
+def test_unknown_midnight_is_asked_for_again_within_an_hour(
+    server: Loopback, frozen_clock: FrozenClock
+) -> None:
+    """A day that is used up before HubSpot told its zone: UTC's midnight might come every day
+    before the account's.
+    """
+    body = json.dumps({"status": "error", "policyName": "DAILY"}).encode()
+    server.replies = [Reply(429, body, {"Content-Type": "application/json"})] * 2
+    with pytest.raises(QuotaExhaustedError) as caught:
+        connected(server, 1.0, []).get("/x")
+    assert caught.value.reset_seconds == 3600
+    frozen_clock.move(datetime(2026, 3, 2, 23, 50, tzinfo=UTC))
+    with pytest.raises(QuotaExhaustedError) as caught:
+        connected(server, 1.0, []).get("/x")
+    assert caught.value.reset_seconds == 600
+
+
+def test_short_throttle_is_waited_for(server: Loopback) -> None:
+    """The ten-second limit is waited for in process, as long as it lasts."""
+    body = json.dumps({"status": "error", "policyName": "TEN_SECONDLY_ROLLING"}).encode()
+    server.replies = [Reply(429, body, {"Content-Type": "application/json"}), json_reply({"a": 1})]
+    waits: list[float] = []
+    assert connected(server, 1.0, waits).get("/x") == {"a": 1}
+    assert 10.0 in waits
+
+
+def test_property_as_its_column_reads_it() -> None:
+    """Everything comes as text: empty is null, a flag is a flag, a date or ms is an instant; what
+    does not fit stays as it came.
+    """
+    contacts = HUBSPOT.stream("contacts")
+    assert contacts is not None
+    given = {
+        "hs_object_id": "7",
+        "email": "",
+        "hs_email_optout": "true",
+        "createdate": "1772323200000",
+        "lastmodifieddate": "2026-03-01",
+        "score": "12",
+    }
+    shown = {"id": "7", "properties": given, "archived": False, "createdAt": "x", "news": 1}
+    assert records.flat(contacts, shown) == {
+        "id": "7",
+        "news": 1,
+        "email": None,
+        "hs_email_optout": True,
+        "createdate": "2026-03-01T00:00:00.000+00:00",
+        "lastmodifieddate": "2026-03-01T00:00:00Z",
+        "score": "12",
+    }
+    odd = {"id": "7", "properties": {"hs_email_optout": "perhaps"}}
+    assert records.flat(contacts, odd)["hs_email_optout"] == "perhaps"
+    assert records.flat(contacts, "no object") == "no object"
+
+
+def test_count_without_records_is_no_end(server: Loopback) -> None:
+    """A search that counts and shows nothing is asked again by a later run."""
+    server.replies = [json_reply({"total": 5, "results": []})]
+    contacts = HUBSPOT.stream("contacts")
+    assert contacts is not None
+    with pytest.raises(RetryableError, match="counts 5 contacts and shows none"):
+        search.count(connected(server, 1.0, []), contacts, None)
+
+
+def test_client_id_without_refresh_token_says_so() -> None:
+    """Half a login is refused before anything is called."""
+    with pytest.raises(FatalError, match="no refresh token"):
+        client.HubSpotClient(Connection("crm", login="id", password="secret"))
+
+
+# -- against the sandbox --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hubspot(sandbox_at: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[client.HubSpotClient]:
+    """A client of the sandbox's portal, whose limits nobody waits for."""
+    sandbox_at.call("DELETE", "/_sandbox/hubspot/settings")
+    sandbox_at.call(
+        "POST",
+        "/_sandbox/hubspot/settings",
+        {"burst": 10_000, "search_per_second": 10_000, "is_living": False},
+    )
+    connection = Connection(
+        "crm", host=f"{sandbox_at.base_url}/hubspot", password="pat-na1-sandbox"
+    )
+    yield client.HubSpotClient(connection, 1.0, sleep=lambda _seconds: None)
+    sandbox_at.call("DELETE", "/_sandbox/hubspot/settings")
+
+
+def ids(hubspot: client.HubSpotClient, count: int) -> list[str]:
+    contacts = HUBSPOT.stream("contacts")
+    assert contacts is not None
+    found = search.search(hubspot, contacts, [], sort="hs_object_id", size=count)
+    return [str(one["id"]) for one in found.records]
+
+
+@pytest.mark.slow
+def test_task_is_made_once_however_often_it_is_asked_for(
+    hubspot: client.HubSpotClient, sandbox_at: Any
+) -> None:
+    """HubSpot knows no idempotency key: ours is looked for first, and after a lost answer."""
+    (contact,) = ids(hubspot, 1)
+    due = datetime(2026, 12, 1, 9, tzinfo=UTC)
+    task = write.Task("task:life:1", "Call back", due, about={"contacts": [contact]})
+    first = write.tasks(hubspot, [task])
+    assert [one.status for one in first] == ["done"]
+    assert write.tasks(hubspot, [task]) == [
+        Outcome(task.key, "unchanged", external_id=first[0].external_id)
+    ]
+    sandbox_at.fault(
+        "status", system="hubspot", status=502, match="POST /crm/objects/2026-09/tasks?"
+    )
+    lost = write.Task("task:life:2", "Call again", due)
+    assert write.tasks(hubspot, [lost])[0].status == "unknown"
+    assert write.tasks(hubspot, [lost])[0].status == "done"
+    wrong = write.Task("task:life:3", "Never", due, about={"contacts": ["999"]})
+    with pytest.raises(answers.MissingError):
+        write.tasks(hubspot, [wrong])
+
+
+@pytest.mark.slow
+def test_members_have_an_outcome_each(hubspot: client.HubSpotClient) -> None:
+    """Added, there already, unknown; then removed, and not there; a dynamic list is refused."""
+    here, other = ids(hubspot, 2)
+    write.list_members(hubspot, "105", remove=[here, other])
+    write.list_members(hubspot, "105", add=[other])
+    found = write.list_members(hubspot, "105", add=[here, other, "999"])
+    assert found == [
+        Outcome(here, "done"),
+        Outcome(other, "unchanged"),
+        Outcome("999", "missing"),
+    ]
+    found = write.list_members(hubspot, "105", remove=[here, "999"])
+    assert found == [Outcome(here, "done"), Outcome("999", "unchanged")]
+    with pytest.raises(answers.RefusedError):
+        write.list_members(hubspot, "101", add=[here])
+
+
+@pytest.mark.slow
+def test_contacts_are_told_apart_in_a_batch_of_which_a_part_failed(
+    hubspot: client.HubSpotClient,
+) -> None:
+    """A 207: what went well, what is wrong, who is not there."""
+    here, other = ids(hubspot, 2)
+    found = write.contacts(
+        hubspot,
+        {here: {"jobtitle": "Buyer"}, other: {"email": "no address"}, "999": {"city": "Rome"}},
+    )
+    assert [(one.key, one.status) for one in found] == [
+        (here, "done"),
+        (other, "rejected"),
+        ("999", "missing"),
+    ]
+    assert found[1].reason == "INVALID_EMAIL"
+    with pytest.raises(FatalError, match="no partial update"):
+        write.contacts(hubspot, {}, id_property="email")
+
+
+@pytest.mark.slow
+def test_doctor_names_the_scope_that_is_missing(
+    hubspot: client.HubSpotClient, sandbox_at: Any
+) -> None:
+    """Login, version, clock, scopes by what each stream shows, the calls that are left."""
+    assert all(finding.is_ok for finding in check(hubspot))
+    settings = {"missing_scopes": ["crm.objects.owners.read"], "burst": 10_000}
+    sandbox_at.call("POST", "/_sandbox/hubspot/settings", settings)
+    bad = [finding for finding in check(hubspot) if not finding.is_ok]
+    assert [finding.what for finding in bad] == ["scopes"]
+    assert "owners" in bad[0].says
+    assert "grant it crm.objects.owners.read" in bad[0].says
+
+
+@pytest.mark.parametrize("name", [stream.name for stream in HUBSPOT.streams])
+def test_every_property_asked_for_is_one_hubspot_defines(name: str) -> None:
+    """Names of properties are lower-case words; key and cursor are among the columns."""
+    stream = HUBSPOT.stream(name)
+    assert stream is not None
+    assert stream.columns[0].name == "id"
+    if stream.api["read"] in ("objects", "deals"):
+        names = records.names_of(stream)
+        assert stream.api["modified"] in names
+        assert all(one == one.lower() and "." not in one for one in names)
