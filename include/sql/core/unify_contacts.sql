@@ -41,11 +41,15 @@ with records as (
                 members.external_id asc
         ) as place
     from mkt_core.contact_identities as members
-    left join mkt_staging.contacts as records
-        on
-            members.system = records.system
-            and members.account = records.account
-            and members.external_id = records.external_id
+    -- `offset 0` keeps it apart: looked up by key in each system's view, whatever that view joins
+    left join lateral (
+        select found.* from mkt_staging.contacts as found
+        where
+            found.system = members.system
+            and found.account = members.account
+            and found.external_id = members.external_id
+        offset 0 -- noqa: AM09
+    ) as records on true
     left join mkt_core.time_zones as zones on lower(records.time_zone) = zones.lower_name
     where members.contact_id = any(%(contacts)s::bigint[])
 ),

@@ -22,8 +22,11 @@ merged as materialized (
         told.into_external_id,
         coalesce(winners.created_at, %(now)s::timestamptz) as seen_at
     from told
-    left join mkt_staging.contacts as winners
-        on told.account = winners.account and told.into_external_id = winners.external_id
+    left join lateral (
+        select found.* from mkt_staging.contacts as found
+        where found.account = told.account and found.external_id = told.into_external_id
+        offset 0 -- noqa: AM09
+    ) as winners on true
 ),
 
 own as materialized (
@@ -37,8 +40,13 @@ own as materialized (
         records.created_at as seen_at,
         records.is_deleted
     from unify_changed as changed
-    inner join mkt_staging.contacts as records
-        on changed.account = records.account and changed.external_id = records.external_id
+    -- `offset 0` keeps it apart: looked up by key in each system's view, whatever that view joins
+    cross join
+        lateral (
+            select found.* from mkt_staging.contacts as found
+            where found.account = changed.account and found.external_id = changed.external_id
+            offset 0 -- noqa: AM09
+        ) as records
     where changed.entity = 'contacts'
 ),
 
@@ -277,15 +285,12 @@ updated as (
 -- A record may change in a field that is no key: its contact is computed anew all the same.
 observed as (
     select known.profile_id
-    from unify_changed as changed
-    inner join mkt_staging.contacts as records
-        on changed.account = records.account and changed.external_id = records.external_id
+    from own as records
     inner join mkt_core.contact_identities as known
         on
             records.system = known.system
             and records.account = known.account
             and records.external_id = known.external_id
-    where changed.entity = 'contacts'
 )
 
 select
