@@ -84,7 +84,11 @@ def fetch(hubspot: HubSpotClient, stream: Stream, ids: list[str]) -> list[Record
     found: list[Record] = []
     for start in range(0, len(ids), READ_AT_A_TIME):
         some = ids[start : start + READ_AT_A_TIME]
-        body = {"properties": names_of(stream), "inputs": [{"id": key} for key in some]}
+        body = {
+            "properties": names_of(stream),
+            "propertiesWithHistory": [],
+            "inputs": [{"id": key} for key in some],
+        }
         answer = hubspot.ask(f"{path_of(stream)}/batch/read", body)
         found += [flat(stream, one) for one in results_of(hubspot, answer, stream.name)]
     return found

@@ -111,6 +111,7 @@ def search(
         "sorts": [{"propertyName": sort, "direction": "DESCENDING" if is_down else "ASCENDING"}],
         "properties": stream.api.get("searched") or names_of(stream),
         "limit": size or stream.page_size,
+        "after": "0",
     }
     answer = hubspot.ask(f"{path_of(stream)}/search", body)
     records, total = answer.get("results"), answer.get("total")

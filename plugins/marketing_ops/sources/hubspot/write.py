@@ -113,6 +113,7 @@ def _tasks_there(hubspot: HubSpotClient, keys: Sequence[str]) -> dict[str, str]:
         body = {
             "idProperty": EXTERNAL_KEY,
             "properties": [EXTERNAL_KEY],
+            "propertiesWithHistory": [],
             "inputs": [{"id": key} for key in some],
         }
         try:
