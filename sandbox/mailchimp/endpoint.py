@@ -38,7 +38,7 @@ class Mailchimp:
     faults: Faults
     requests: Requests
     open_connections: int = 0
-    last_answers: dict[str, bytes] = field(default_factory=dict)
+    last_answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.account = Account(self.folder, self.world, self.faults)
@@ -119,9 +119,8 @@ class Mailchimp:
             return Response(status_code=status, headers=headers, media_type="application/json")
         if isinstance(document, Problem):
             return self._refuse(document)
-        answer = misbehaviour.after(
-            self.faults, text, orjson.dumps(document), self.last_answers, path
-        )
+        body = orjson.dumps(document)
+        answer = misbehaviour.after(self.faults, text, body, self.last_answers)
         if self.faults.take("mailchimp", "shift", text) is not None:
             await to_thread.run_sync(self._shift, document)
         return Response(answer, status, headers, "application/json; charset=utf-8")

@@ -25,6 +25,7 @@ TITLES = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
+OFFSET = re.compile(r"offset=(\d+)&?")
 EDGE = {
     403: "<html><head><title>Access Denied</title></head><body>Access Denied</body></html>",
     429: "<html><head><title>429</title></head><body>Too Many Requests</body></html>",
@@ -55,11 +56,15 @@ async def before(faults: Faults, text: str) -> Response | Problem | None:
     return None
 
 
-def after(faults: Faults, text: str, body: bytes, last: dict[str, bytes], path: str) -> bytes:
-    """The answer, spoiled where a fault asks for it; `last` holds earlier answers by path."""
-    if faults.take(SYSTEM, "repeat_page", text) and path in last:
-        return last[path]
-    last[path] = body
+def after(faults: Faults, text: str, body: bytes, last: dict[str, tuple[int, bytes]]) -> bytes:
+    """The answer, spoiled where a fault asks for it; `last` holds the last page of each list."""
+    found = OFFSET.search(text)
+    place, pages = int(found[1]) if found else 0, OFFSET.sub("", text)
+    before = last.get(pages)
+    # Only a page further up can come again: the answer to another question, nobody could tell.
+    if before and before[0] < place and faults.take(SYSTEM, "repeat_page", text):
+        return before[1]
+    last[pages] = place, body
     if faults.take(SYSTEM, "bad_json", text):
         return body[: len(body) // 2]
     if faults.take(SYSTEM, "nan", text):

@@ -176,7 +176,7 @@ class Soak:
         elif act == "reconcile":
             system = registry.SYSTEMS[vendor.system]
             stream = draw.pick("reconciled", list(filter(system.can_reconcile, vendor.streams)))
-        dies = draw.pick("dies", ("", "", "", "statement", "later"))
+        dies = draw.pick("dies", ("", "", "statement", "statement", "later"))
         return Order(
             vendor.system,
             vendor.account,
@@ -185,7 +185,7 @@ class Soak:
             window,
             rows=draw.pick("rows", _BATCHES),
             page=draw.pick("page", _PAGES),
-            dies_at=1 + draw.number("statement", 40) if dies == "statement" else 0,
+            dies_at=1 + draw.number("statement", 30) if dies == "statement" else 0,
             dies_after=(5 + draw.number("later", 600)) / 1000 if dies == "later" else 0.0,
         )
 

@@ -131,7 +131,8 @@ class Workers:
             try:
                 found: Outcome = here.recv()
             except EOFError:
-                found = Outcome("killed")
+                is_meant = order.dies_at or order.dies_after
+                found = Outcome("killed" if is_meant else "crash", "it ended without a word")
             process.join()
             return found
 
