@@ -131,15 +131,15 @@ class Batch:
             self._reject(self.root, None, reason, payload)
             self.records += 1
             self.roots += 1
-        if page.records and not page.is_escaped and not self.children:
-            self._add_plain(page.records)
+        if page.records and not self.children:
+            self._add_plain(page.records, page.is_escaped)
         else:
             for record in page.records:
                 self._add_parsed(record, page.is_escaped)
         if page.lines:
             self._add_lines(page.lines)
 
-    def _add_plain(self, records: list[Any]) -> None:
+    def _add_plain(self, records: list[Any], is_escaped: bool) -> None:
         """As `_add_parsed` for records without children, in their usual case without detours.
 
         This is where most of a page's time goes: everything it needs is a local name.
@@ -149,23 +149,25 @@ class Batch:
         index, lines, stamps = root.index, root.lines, root.stamps
         join, digest_of, newest, added = "\t".join, blake2b, self.newest[:-1], 0
         for record in records:
-            fields = fast(record) if type(record) is dict else None
+            fields: tuple[str, ...] | Fields | None = fast(record) if type(record) is dict else None
+            if is_escaped and fields is not None:
+                fields = escape(fields)
             if fields is None or fields[0] is NULL or fields[0] in index:
-                detour(record, False)
+                detour(record, is_escaped)
                 newest = self.newest[:-1]
                 continue
             stamp = NULL if cursor is None else fields[cursor]
             if (stamp is NULL and cursor is not None) or (
                 absorbs is not None and fields[absorbs] is not NULL
             ):
-                detour(record, False)
+                detour(record, is_escaped)
                 newest = self.newest[:-1]
                 continue
             text = join(fields)
             try:
                 digest = digest_of(text.encode(), digest_size=8).hexdigest()
             except UnicodeEncodeError:
-                detour(record, False)
+                detour(record, is_escaped)
                 continue
             index[fields[0]] = len(lines)
             lines.append(f"{text}\t\\\\x{digest}\t{stamp}")

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from marketing_ops.sources.base import Stream
-from marketing_ops.sync.rows import NULL, Tree, flat, is_instant
+from marketing_ops.sync.rows import NULL, Tree, flat, plain_instant
 
 Extractor = Callable[[dict[str, Any]], tuple[str, ...] | None]
 
@@ -23,7 +23,7 @@ def generate(stream: Stream) -> Extractor:
     What it accepts, `fields_of` turns into the same text (a test holds them against each other).
     """
     writer = _Writer(stream)
-    scope: dict[str, Any] = {"NULL": NULL, "is_instant": is_instant, "dumps": orjson.dumps}
+    scope: dict[str, Any] = {"NULL": NULL, "instant": plain_instant, "dumps": orjson.dumps}
     scope |= {"tails": Tails(), "numbers": Numbers()}
     scope.update(flat=flat, **{f"items{i}": c.items for i, c in enumerate(stream.columns)})
     exec(compile(writer.source(), f"<rows of {stream.name}>", "exec"), scope)  # noqa: S102 - the text is made of our own declarations only
@@ -147,7 +147,10 @@ class _Writer:
                 add(f"{indent}elif {value}[-1:] not in ('', '/'):")
                 add(f"{indent} {target} = {value}[{value}.rfind('/') + 1:]")
             elif column.type == "timestamptz":
-                add(f"{indent}elif is_instant({value}): {target} = {value}")
+                add(f"{indent}else:")
+                add(f"{indent} {target} = instant({value})")
+                add(f"{indent} if {target} is None: return None")
+                return
             else:
                 add(f"{indent}else: {target} = {value}")
                 return

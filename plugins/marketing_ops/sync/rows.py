@@ -40,6 +40,10 @@ class MisfitError(ValueError):
 
 def escape(fields: tuple[str, ...] | Fields) -> Fields:
     """The fields with COPY's own characters escaped; NUL, which Postgres has not, replaced."""
+    together = "".join(fields)
+    nulls = [text for text in fields if text is NULL]
+    if together.isprintable() and together.count("\\") == len(nulls):
+        return list(fields)  # as nearly always: a page is marked for the sake of one record
     escaped = []
     for text in fields:
         if text is not NULL and not text.isalnum():
@@ -197,8 +201,8 @@ def _boolean(column: Column, value: Any) -> str:
 def _timestamptz(column: Column, value: Any) -> str:
     if not isinstance(value, str) or len(value) < len("2026-01-31T00:00") or value[4] != "-":
         raise MisfitError
-    if is_instant(value):
-        return value
+    if (instant := plain_instant(value)) is not None:
+        return instant
     try:
         at = datetime.fromisoformat(value)
         at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
@@ -207,16 +211,22 @@ def _timestamptz(column: Column, value: Any) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def is_instant(text: str) -> bool:
-    """Whether `text` is an instant in UTC, to the second or the millisecond: copied as it is."""
-    length = len(text)
-    if text[-1:] != "Z" or not (length == 20 or (length == 24 and text[19] == ".")):
-        return False
+def plain_instant(text: str) -> str | None:
+    """The text of an instant in UTC, to the second or the millisecond, as vendors write it most;
+    None for any other form.
+    """
+    length, end = len(text), text[19:]
+    if text[10:11] != "T":
+        return None
+    if end == "+00:00":
+        text = f"{text[:19]}Z"
+    elif end != "Z" and not (length == 24 and end[0] == "." and end[4] == "Z"):
+        return None
     try:
         datetime.fromisoformat(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return text
 
 
 def _jsonb(column: Column, value: Any) -> str:
