@@ -66,7 +66,7 @@ def test_views_follow_their_files(
     create_raw_tables(db)
     kinds = db.execute(
         "select distinct data_type from information_schema.columns where table_schema ="
-        " 'mkt_staging' and table_name ~ 'refunds$' and column_name = 'order_id'"
+        " 'mkt_staging' and table_name = 'shopify__refunds' and column_name = 'order_id'"
     ).fetchall()
     assert kinds == [("bigint",)]
     db.execute("create view mkt_staging.theirs as select c from mkt_staging.stg_test")
