@@ -87,7 +87,13 @@ def test_pools_exist_once_applied(dag: Any) -> None:
 
 def test_calls_to_a_vendor_stay_in_its_pool(dag_bag: Any) -> None:
     """Every task that calls an account runs in that account's pool."""
-    for dag_id in ("sync_shop", "deliver_sends"):
+    for dag_id in (
+        "sync_shop",
+        "sync_crm",
+        "sync_engagement",
+        "deliver_sends",
+        "maintain_warehouse",
+    ):
         for task in dag_bag.dags[dag_id].tasks:
             if hasattr(task, "account"):
                 assert task.pool == f"marketing_ops_{task.account}"
@@ -111,7 +117,7 @@ def core_timetable(dag: Any) -> Any:
 
 def test_backfillable_dags_have_a_periodic_timetable(dag_bag: Any) -> None:
     """The backfill form of the UI is offered where a backfill makes sense."""
-    for dag_id in ("sync_shop", "segment_history", "rollup_kpis"):
+    for dag_id in ("sync_shop", "sync_crm", "sync_engagement", "segment_history", "rollup_kpis"):
         assert core_timetable(dag_bag.dags[dag_id]).periodic, dag_id
 
 
@@ -154,3 +160,32 @@ def test_controlling_a_campaign_is_a_dry_run_by_default(dag_bag: Any) -> None:
     assert dag.params["action"] == "pause"
     files = sorted(path.stem for path in (ROOT / "include" / "campaigns").glob("*.yaml"))
     assert dag.params.get_param("campaign").schema["enum"] == (files or ["no campaign yet"])
+
+
+def test_replaying_is_a_dry_run_by_default(dag_bag: Any) -> None:
+    """The form offers the accounts that are read, and stores nothing unless a person says so."""
+    dag = dag_bag.dags["replay_rejected"]
+    assert dag.params["dry_run"] is True
+    accounts = dag.params.get_param("account").schema["enum"]
+    assert "smtp_journey" not in accounts
+    assert "hubspot_journey" in accounts
+
+
+def test_streams_are_read_by_the_dag_they_name(dag_bag: Any) -> None:
+    """Orders by sync_shop, deals by sync_crm, opens by sync_engagement; each by one DAG alone."""
+    tasks = {
+        dag_id: {task.task_id for task in dag_bag.dags[dag_id].tasks}
+        for dag_id in ("sync_shop", "sync_crm", "sync_engagement")
+    }
+    assert "shop_journey.orders" in tasks["sync_shop"]
+    assert {"hubspot_journey.deals", "mailchimp_journey.members"} <= tasks["sync_crm"]
+    assert {"hubspot_journey.email_events", "mailchimp_journey.sent"} <= tasks["sync_engagement"]
+    read = [task for names in tasks.values() for task in names if not task.endswith(".publish")]
+    assert len(read) == len(set(read))
+
+
+def test_streams_are_compared_nightly(dag_bag: Any) -> None:
+    """Every stream whose keys the vendor lists has its comparison in maintain_warehouse."""
+    tasks = {task.task_id for task in dag_bag.dags["maintain_warehouse"].tasks}
+    assert {"shop_journey.orders", "hubspot_journey.contacts", "mailchimp_journey.members"} <= tasks
+    assert "mailchimp_journey.sent" not in tasks
