@@ -14,6 +14,7 @@ from marketing_ops.sync.tables import table_name
 _FEW = 20
 """A field that fewer records lack proves nothing."""
 
+_CHANCE = 1e-6
 _NAMES_KEPT = 200
 _LONGEST_NAME = 100
 _SAYS = {
@@ -26,12 +27,14 @@ _SAYS = {
 def write(store: Store) -> list[str]:
     """Note the run's odd fields in mkt_ops.stream_fields; a line for each kind not seen before."""
     lines = []
+    if store.run.stream.deletes:
+        return []  # it stores nothing but ids
     for stream, odd in store.odd.items():
         fetched = store.totals[stream].fetched
         found = [
             key
             for key in _worth_noting(odd, fetched)
-            if key[1] != "vanished" or _was_there(store, stream, key[0])
+            if key[1] != "vanished" or _is_unlikely(store, stream, key[0], fetched)
         ]
         if not found:
             continue
@@ -61,21 +64,22 @@ def _worth_noting(odd: Counter[Odd], fetched: int) -> list[Odd]:
     return sorted(found)[:_NAMES_KEPT]
 
 
-def _was_there(store: Store, stream: str, column: str) -> bool:
-    """Whether rows had a value of it; an optional field that nobody uses did not vanish.
+def _is_unlikely(store: Store, stream: str, column: str, fetched: int) -> bool:
+    """Whether so many records without a value of it are no chance, by how many rows have none.
 
-    The statistics know without a look at the rows, and still after a refresh emptied them all.
+    An optional field is rare, and one that nobody uses did not vanish. The statistics know without
+    a look at the rows, and still after a refresh emptied them all.
     """
     table = table_name(store.run.system, stream)
     row = store.warehouse.execute(
-        "select null_frac < 1 from pg_stats"
+        "select null_frac::float8 from pg_stats"
         " where schemaname = 'mkt_raw' and tablename = %s and attname = %s",
         (table, column),
     ).fetchone()
     if row is None:
         row = store.warehouse.execute(
-            sql.SQL("select exists (select 1 from {} where {} is not null)").format(
-                sql.Identifier("mkt_raw", table), sql.Identifier(column)
+            sql.SQL("select 1 - count({})::float8 / greatest(count(*), 1) from {}").format(
+                sql.Identifier(column), sql.Identifier("mkt_raw", table)
             )
         ).fetchone()
-    return bool(row and row[0])
+    return row is not None and float(row[0]) ** fetched < _CHANCE
