@@ -33,8 +33,8 @@ from marketing_ops.window import Window
 
 LIVED = timedelta(days=30)
 HOUR = timedelta(hours=1)
-OTHERS_HOURS = 6
-"""The lived month reads CRM and mail systems four times a day, the shop every hour: Airflow reads
+OTHERS_HOURS = 12
+"""The lived month reads CRM and mail systems twice a day, the shop every hour: Airflow reads
 all of them hourly, but the demo should not take ten minutes."""
 
 ACTOR = "demo"

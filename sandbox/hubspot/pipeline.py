@@ -123,15 +123,18 @@ class Step:
 def plan(key: str, created: int) -> tuple[dict[str, Any], list[Step]]:
     """A new deal's properties and its later moves, some of which lie far in the future.
 
-    One in five is prospected first; one in eight that engages never closes.
+    One in three is prospected first, up to six weeks, and one in eighteen never engages; one in
+    eight that engages never closes.
     """
     name, price, won = _product(key)
     is_won = number(key, "won") % 1000 < won
-    engaged = created + (number(key, "wait") % (10 * DAY_MS) if number(key) % 5 == 0 else 0)
+    is_cold = number(key, "cold") % 18 == 0
+    engaged = created + (number(key, "wait") % (42 * DAY_MS) if number(key) % 3 == 0 else 0)
     closed = engaged + _days(WON_DAYS if is_won else LOST_DAYS, key)
-    steps = [Step(created, PROSPECTING)] if engaged > created else []
-    steps.append(Step(engaged, ENGAGING))
-    if number(key, "stalls") % 8:
+    steps = [Step(created, PROSPECTING)] if is_cold or engaged > created else []
+    if not is_cold:
+        steps.append(Step(engaged, ENGAGING))
+    if not is_cold and number(key, "stalls") % 8:
         reason = None if is_won else pick(LOST_REASONS, key, "reason")
         steps.append(Step(closed, WON if is_won else LOST, reason))
     amount = price * (90 + number(key, "discount") % 21) / 100
