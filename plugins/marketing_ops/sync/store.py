@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg.types.json import Jsonb
+from psycopg.waiting import Ready, Wait
 
 from marketing_ops import clock, sqlfile
 from marketing_ops.errors import FatalError
@@ -122,6 +123,7 @@ class Store:
                 self._write_cursor(progress)
             if is_last:
                 self._end()
+            self._hand_over()
         self.totals, self.pages, self.pending = totals, self.pages + batch.pages, None
         for rows in batch.row_sets():
             self.odd[rows.stream.name].update(rows.odd)
@@ -144,7 +146,14 @@ class Store:
     def _arrive(self) -> None:
         """Wait for the answers to what was sent."""
         if self.pipeline is not None:
+            self._hand_over()
             self.pipeline.sync()
+
+    def _hand_over(self) -> None:
+        """Send all of what waits to be sent: psycopg (3.3) tries once before it waits for answers,
+        and what the socket did not take then is never sent, nor answered.
+        """
+        self.warehouse.wait(_sent(self.warehouse.pgconn))
 
     def _end(self) -> None:
         """The run succeeds together with its last batch."""
@@ -395,6 +404,13 @@ class _Merger:
             self._written = execute(self.say.insert_new, self.params)
         elif new + changed:
             self._written = execute(self.say.merge, self.params)
+
+
+def _sent(connection: psycopg.pq.abc.PGconn) -> Generator[Wait, Ready | int, None]:
+    """Wait until the server took everything; what it says meanwhile is kept."""
+    while connection.flush():
+        if (yield Wait.RW) & Ready.R:
+            connection.consume_input()
 
 
 def _json_rows(rows: RowSet, names: tuple[str, ...], places: Any) -> str:
