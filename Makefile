@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo stop reset logs status test lint format bench bench-sync lock clean
+.PHONY: help install demo stop reset logs status test lint format bench bench-sync soak lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench: $(STAMP) ## Measure the figures the README quotes, beside their peers
 
 bench-sync: $(STAMP) ## Measure the sync engine beside dlt, Singer, PyAirbyte and its limits (30 minutes)
 	@$(BIN)/python benchmarks/bench_sync.py $(BENCH_ARGS)
+
+soak: $(STAMP) ## 200 seeded random syncs with changes, faults and kills, held against the truth
+	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 lock: ## Resolve requirements*.txt anew into requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
