@@ -236,6 +236,20 @@ def test_repeated_page_is_noticed(server: Loopback, client: MailchimpClient) -> 
         list(members(client, is_full=True))
 
 
+def test_page_without_rows_is_no_end(server: Loopback, client: MailchimpClient) -> None:
+    """A page that counts rows behind its place and shows none would pass for the end, and a full
+    read would mark whoever stands behind it as deleted.
+    """
+    audience = Audience(server, 2500)
+
+    def change(page: int) -> None:
+        audience.longest = 0 if page == 1 else 1000
+
+    audience.changes = change
+    with pytest.raises(RetryableError, match=r"counts 2500 members .* shows none"):
+        list(members(client, is_full=True))
+
+
 def test_window_holds_its_edges(server: Loopback, client: MailchimpClient) -> None:
     """From inclusive, to exclusive, whatever Mailchimp means by since and before."""
     audience = Audience(server, 100, a_second=1)

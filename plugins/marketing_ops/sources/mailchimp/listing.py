@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from marketing_ops.errors import FatalError
+from marketing_ops.errors import FatalError, RetryableError
 from marketing_ops.sources.mailchimp.client import MailchimpClient
 from marketing_ops.sources.paging import by_offset
 
@@ -52,6 +52,7 @@ class Listing:
 
         Raises:
             FatalError: the answer is no such list, or shows the same rows for another page.
+            RetryableError: it counts rows behind its place and shows none.
             answers.GoneError: there is no such list.
         """
         return by_offset(
@@ -72,6 +73,10 @@ class Listing:
         if not isinstance(rows, list) or not isinstance(total, int):
             raise FatalError(
                 f"`{self._client.name}` answers without {self._root}: its contract is broken"
+            )
+        if not rows and total > offset:
+            raise RetryableError(
+                f"`{self._client.name}` counts {total} {self._root} and shows none from {offset} on"
             )
         shown = set(map(self._told, rows))
         if offset and shown and shown <= self._before and total > self._end:
