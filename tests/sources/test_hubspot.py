@@ -18,7 +18,7 @@ from marketing_ops.errors import (
     TokenRefusedError,
 )
 from marketing_ops.sources.answer import Answer, ThrottledError
-from marketing_ops.sources.base import Outcome
+from marketing_ops.sources.base import Outcome, ReadRequest
 from marketing_ops.sources.hubspot import answers, client, records, search, write
 from marketing_ops.sources.hubspot.check import check
 from marketing_ops.sources.hubspot.source import HUBSPOT
@@ -195,6 +195,28 @@ def test_count_without_records_is_no_end(server: Loopback) -> None:
     assert contacts is not None
     with pytest.raises(RetryableError, match="counts 5 contacts and shows none"):
         search.count(connected(server, 1.0, []), contacts, None)
+
+
+def test_list_that_counts_and_shows_none_is_no_end(server: Loopback) -> None:
+    """Lists behind an empty page would be marked deleted, with everybody on them."""
+    lists = HUBSPOT.stream("lists")
+    assert lists is not None
+    assert HUBSPOT.read is not None
+    server.replies = [json_reply({"total": 5, "lists": []})]
+    request = ReadRequest(None, datetime(2026, 3, 2, tzinfo=UTC))
+    with pytest.raises(RetryableError, match="counts 5 lists and shows none"):
+        list(HUBSPOT.read(connected(server, 1.0, []), lists, request))
+
+
+def test_more_events_without_a_place_is_no_end(server: Loopback) -> None:
+    """An answer that says there is more and not where would leave the rest of a window unread."""
+    events = HUBSPOT.stream("email_events")
+    assert events is not None
+    assert HUBSPOT.read is not None
+    server.replies = [json_reply({"events": [], "hasMore": True})]
+    request = ReadRequest(None, datetime(2026, 3, 2, tzinfo=UTC))
+    with pytest.raises(RetryableError, match="does not say where"):
+        list(HUBSPOT.read(connected(server, 1.0, []), events, request))
 
 
 def test_client_id_without_refresh_token_says_so() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from marketing_ops.errors import FatalError
+from marketing_ops.errors import FatalError, RetryableError
 from marketing_ops.sources.base import Page, ReadRequest, Stream
 from marketing_ops.sources.hubspot.client import HubSpotClient
 from marketing_ops.sources.hubspot.records import iso, to_ms
@@ -27,8 +27,10 @@ def read(hubspot: HubSpotClient, stream: Stream, request: ReadRequest) -> Iterat
         events = answer.get("events")
         if not isinstance(events, list):
             raise FatalError(f"`{hubspot.name}` answers without events: its contract is broken")
-        following = answer.get("offset") if answer.get("hasMore") else None
-        return events, None if following is None else str(following)
+        following = str(answer.get("offset") or "") if answer.get("hasMore") else None
+        if following == "":
+            raise RetryableError(f"`{hubspot.name}` has more events and does not say where")
+        return events, following
 
     for events, offset in by_token(call, name=stream.name, token=resume.get("offset")):
         yield Page(

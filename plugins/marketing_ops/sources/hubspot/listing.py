@@ -78,9 +78,11 @@ def _lists(hubspot: HubSpotClient, size: int) -> Iterator[list[dict[str, Any]]]:
             "additionalProperties": ["hs_list_size"],
         }
         answer = hubspot.ask(f"{_LISTS_PATH}/search", body)
-        return objects.results_of(hubspot, {"results": answer.get("lists")}, "lists"), answer.get(
-            "total"
-        )
+        found = objects.results_of(hubspot, {"results": answer.get("lists")}, "lists")
+        total = answer.get("total")
+        if total and not found and total > offset:
+            raise RetryableError(f"`{hubspot.name}` counts {total} lists and shows none")
+        return found, total
 
     pages = by_offset(call, name="lists", size=size, overlap=1, key=lambda one: one.get("listId"))
     seen: set[str] = set()
