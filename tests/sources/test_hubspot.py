@@ -219,6 +219,21 @@ def test_more_events_without_a_place_is_no_end(server: Loopback) -> None:
         list(HUBSPOT.read(connected(server, 1.0, []), events, request))
 
 
+def test_day_that_begins_meanwhile_is_not_lost(server: Loopback, frozen_clock: FrozenClock) -> None:
+    """What was left before midnight says nothing of the new day: it is asked for before anything
+    is put off.
+    """
+    details = {"portalId": 1, "timeZone": "UTC", "companyCurrency": "USD"}
+    server.replies = [
+        json_reply({}, Daily="1000", Daily_Remaining="499"),
+        json_reply(details, Daily="1000", Daily_Remaining="1000"),
+        json_reply({"a": 1}),
+    ]
+    hubspot = connected(server, 0.5, [])
+    hubspot.get("/x")
+    assert hubspot.get("/x") == {"a": 1}
+
+
 def test_client_id_without_refresh_token_says_so() -> None:
     """Half a login is refused before anything is called."""
     with pytest.raises(FatalError, match="no refresh token"):

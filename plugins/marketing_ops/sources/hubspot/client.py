@@ -130,14 +130,16 @@ class HubSpotClient:
 
     def details(self) -> Details:
         """What HubSpot says of the account; asked once."""
-        if self._details is None:
-            path = f"/account-info/{API_VERSION}/details"
-            found = self._object(self.http.get_json(path, bucket=_ABOUT))
-            self._details = Details(
-                portal_id=str(found.get("portalId") or ""),
-                zone=_zone(found.get("timeZone")),
-                currency=found.get("companyCurrency"),
-            )
+        return self._details or self._ask_details()
+
+    def _ask_details(self) -> Details:
+        path = f"/account-info/{API_VERSION}/details"
+        found = self._object(self.http.get_json(path, bucket=_ABOUT))
+        self._details = Details(
+            portal_id=str(found.get("portalId") or ""),
+            zone=_zone(found.get("timeZone")),
+            currency=found.get("companyCurrency"),
+        )
         return self._details
 
     def is_spent(self) -> bool:
@@ -170,12 +172,14 @@ class HubSpotClient:
             QuotaExhaustedError: our share of the day's calls is used up; the rest is others'.
         """
         if self.is_spent() and bucket != _ABOUT:
-            self.details()
-            raise QuotaExhaustedError(
-                f"`{self.name}` has {self.daily.left} of {self.daily.limit} calls left today: our"
-                f" share ({self._share:.0%}) is used up",
-                reset_seconds=self._reset_seconds(),
-            )
+            # Asked anew: what was left before midnight says nothing of the new day.
+            self._ask_details()
+            if self.is_spent():
+                raise QuotaExhaustedError(
+                    f"`{self.name}` has {self.daily.left} of {self.daily.limit} calls left today:"
+                    f" our share ({self._share:.0%}) is used up",
+                    reset_seconds=self._reset_seconds(),
+                )
         self._wait(bucket)
 
     def _reset_seconds(self) -> float:
