@@ -89,6 +89,8 @@ select
     'email'::text as channel,
     'marketing'::text as topic,
     case
+        -- erased at Mailchimp: no proof of anything is left
+        when members.is_deleted then 'none'
         -- a subscriber who was asked for permissions (GDPR) and did not give the one for e-mail
         when
             members.status = 'subscribed'
