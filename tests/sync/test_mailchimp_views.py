@@ -38,3 +38,31 @@ def test_member_deleted_for_good_grants_nothing_any_more(db: Warehouse, status: 
     """What was erased at Mailchimp is no proof of a consent; it says nothing."""
     put(db, "members", id="l:1", list_id="l", status=status, is_deleted=True)
     assert db.execute("select status from mkt_staging.consents").fetchall() == [("none",)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], "granted"),
+        ([("Email", True), ("Direct Mail", False)], "granted"),
+        ([("E-mail", False), ("Direct Mail", True)], "none"),
+        ([("Newsletter", True)], "granted"),
+        ([("Newsletter", False), ("Anzeigen", False)], "none"),
+    ],
+)
+def test_subscriber_without_a_permission_grants_nothing(
+    db: Warehouse, given: list[tuple[str, bool]], expected: str
+) -> None:
+    """Of the permissions asked for (their words are the account's own) the one for e-mail has to be
+    given; where none is called so, at least one.
+    """
+    permissions = [{"text": text, "enabled": is_given} for text, is_given in given]
+    put(
+        db,
+        "members",
+        id="l:1",
+        list_id="l",
+        status="subscribed",
+        marketing_permissions=permissions,
+    )
+    assert db.execute("select status from mkt_staging.consents").fetchall() == [(expected,)]

@@ -91,12 +91,21 @@ select
     case
         -- erased at Mailchimp: no proof of anything is left
         when members.is_deleted then 'none'
-        -- a subscriber who was asked for permissions (GDPR) and did not give the one for e-mail
+        -- a subscriber who was asked for permissions (GDPR) and did not give the one for e-mail,
+        -- or none at all: what they are called is the account's own choice
         when
             members.status = 'subscribed'
-            and jsonb_path_exists(
-                members.marketing_permissions,
-                '$[*] ? (@.text like_regex "e-?mail" flag "i" && @.enabled == false)'
+            and (
+                jsonb_path_exists(
+                    members.marketing_permissions,
+                    '$[*] ? (@.text like_regex "e-?mail" flag "i" && @.enabled == false)'
+                )
+                or (
+                    jsonb_path_exists(members.marketing_permissions, '$[*]')
+                    and not jsonb_path_exists(
+                        members.marketing_permissions, '$[*] ? (@.enabled == true)'
+                    )
+                )
             )
             then 'none'
         when members.status = 'subscribed' then 'granted'
