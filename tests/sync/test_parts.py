@@ -323,3 +323,22 @@ def test_rejected_records_are_replayed(db: Warehouse, acme: Acme, sync: Sync) ->
     assert waiting == [("3",)]
     again = replay_rejected(db, "acme_main", "people", resolve=resolver(acme), is_dry_run=False)
     assert (again.waiting, again.stored) == (1, 0)
+
+
+def test_a_replay_tries_each_record_once(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """Pages full of records that are still broken at the source, and differently: they are kept
+    anew behind the others, and the replay ends.
+    """
+    acme.add(*(person(number, updated_at=None) for number in range(1, 101)))
+    with pytest.raises(FatalError, match="unusable"):
+        sync("people")
+    acme.add(*(person(number, updated_at=None, name="again") for number in range(1, 101)))
+    asked: list[str] = []
+
+    def once(path: str) -> tuple[int, bytes] | None:
+        asked.append(path)
+        return (401, b"{}") if len(asked) > 1 else None
+
+    acme.fail = once
+    done = replay_rejected(db, "acme_main", "people", resolve=resolver(acme), is_dry_run=False)
+    assert (done.waiting, done.still_rejected.total()) == (100, 100)

@@ -1,5 +1,5 @@
 -- grain: one rejected record that was not replayed        key: rejected_id
--- reads: mkt_ops.rejected_records        params: account, streams, after, size
+-- reads: mkt_ops.rejected_records        params: account, streams, after, last, size
 -- rerun: reads only
 select
     rejected_id,
@@ -13,5 +13,6 @@ where
     and stream = any(%(streams)s::text[])
     and replayed_at is null
     and rejected_id > %(after)s
+    and rejected_id <= %(last)s
 order by rejected_id
 limit %(size)s

@@ -125,13 +125,18 @@ def waiting_streams(warehouse: Warehouse, account: str) -> list[str]:
 
 
 def _waiting(warehouse: Warehouse, plan: Plan) -> Iterator[_Waiting]:
-    """The records that wait, oldest first, a page in memory at a time."""
-    after = 0
+    """The records that wait now, oldest first, a page in memory at a time.
+
+    What is rejected again meanwhile waits anew behind them and is not tried a second time.
+    """
+    row = warehouse.execute("select max(rejected_id) from mkt_ops.rejected_records").fetchone()
+    after, last = 0, (row and row[0]) or 0
     while True:
         params = {
             "account": plan.account,
             "streams": [member.name for member in plan.stream.family()],
             "after": after,
+            "last": last,
             "size": _AT_A_TIME,
         }
         rows = sqlfile.execute(warehouse, "ops/waiting_rejects", params).fetchall()
