@@ -240,6 +240,47 @@ def test_client_id_without_refresh_token_says_so() -> None:
         client.HubSpotClient(Connection("crm", login="id", password="secret"))
 
 
+NOBODY_THERE = {"status": "COMPLETE", "results": []}
+
+
+def test_task_without_an_id_is_not_done(server: Loopback) -> None:
+    """A 201 that names no task may be none: it is looked for, and unknown when it is not found."""
+    server.replies = [json_reply(NOBODY_THERE), json_reply({}), json_reply(NOBODY_THERE)]
+    task = write.Task("task:1", "Call", datetime(2026, 12, 1, tzinfo=UTC))
+    found = write.tasks(connected(server, 1.0, []), [task])
+    assert found == [Outcome("task:1", "unknown", "NO_ANSWER")]
+
+
+def test_task_about_nobody_stops_no_other(server: Loopback) -> None:
+    """A 404 concerns the task whose contact is gone; a key given twice has one outcome twice."""
+    gone = {"status": "error", "category": "OBJECT_NOT_FOUND"}
+    server.replies = [
+        json_reply(NOBODY_THERE),
+        Reply(404, json.dumps(gone).encode(), {"Content-Type": "application/json"}),
+        json_reply({"id": "71"}),
+    ]
+    due = datetime(2026, 12, 1, tzinfo=UTC)
+    wrong = write.Task("task:1", "Call", due, about={"contacts": ["9"]})
+    found = write.tasks(connected(server, 1.0, []), [wrong, wrong, write.Task("task:2", "x", due)])
+    assert found == [
+        Outcome("task:1", "missing", "OBJECT_NOT_FOUND"),
+        Outcome("task:1", "missing", "OBJECT_NOT_FOUND"),
+        Outcome("task:2", "done", external_id="71"),
+    ]
+
+
+def test_upsert_is_told_apart_by_the_unique_property_too(server: Loopback) -> None:
+    """The API of 2026-09 does not promise to give the trace id back."""
+    one = {"id": "71", "properties": {"shop_id": "s1"}, "new": True}
+    server.replies = [json_reply({"status": "COMPLETE", "results": [one]})]
+    wanted = {"s1": {"city": "Rome"}, "s2": {"city": "Bari"}}
+    found = write.contacts(connected(server, 1.0, []), wanted, id_property="shop_id")
+    assert found == [
+        Outcome("s1", "done", external_id="71"),
+        Outcome("s2", "unknown", "NOT_NAMED"),
+    ]
+
+
 # -- against the sandbox --------------------------------------------------------------------------
 
 
@@ -286,8 +327,7 @@ def test_task_is_made_once_however_often_it_is_asked_for(
     assert write.tasks(hubspot, [lost])[0].status == "unknown"
     assert write.tasks(hubspot, [lost])[0].status == "done"
     wrong = write.Task("task:life:3", "Never", due, about={"contacts": ["999"]})
-    with pytest.raises(answers.MissingError):
-        write.tasks(hubspot, [wrong])
+    assert write.tasks(hubspot, [wrong]) == [Outcome(wrong.key, "missing", "OBJECT_NOT_FOUND")]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 
 from marketing_ops.errors import FatalError, RetryableError
 from marketing_ops.sources.base import Outcome
-from marketing_ops.sources.hubspot.answers import RefusedError
+from marketing_ops.sources.hubspot.answers import MissingError, RefusedError
 from marketing_ops.sources.hubspot.client import API_VERSION, HubSpotClient
 from marketing_ops.sources.hubspot.records import iso, to_ms
 
@@ -49,17 +49,15 @@ class Task:
 def tasks(hubspot: HubSpotClient, wanted: Sequence[Task]) -> list[Outcome]:
     """Make each task once, however often it is asked for.
 
-    A task whose answer was lost is looked for again; `unknown` is what even that does not tell.
+    A task whose answer was lost is looked for again; `unknown` is what even that does not tell, and
+    `missing` a task about somebody who is not there.
     """
     there = _tasks_there(hubspot, [task.key for task in wanted])
-    outcomes = []
+    found = {key: Outcome(key, "unchanged", external_id=made) for key, made in there.items()}
     for task in wanted:
-        if task.key in there:
-            outcomes.append(Outcome(task.key, "unchanged", external_id=there[task.key]))
-        else:
-            outcomes.append(_task(hubspot, task))
-            there[task.key] = outcomes[-1].external_id
-    return outcomes
+        if task.key not in found:
+            found[task.key] = _task(hubspot, task)
+    return [found[task.key] for task in wanted]
 
 
 def _task(hubspot: HubSpotClient, task: Task) -> Outcome:
@@ -77,7 +75,9 @@ def _task(hubspot: HubSpotClient, task: Task) -> Outcome:
         "associations": list(_associations(task.about)),
     }
     try:
-        made = hubspot.write("POST", _TASKS, body)
+        made = str(hubspot.write("POST", _TASKS, body).get("id") or "")
+    except MissingError:
+        return Outcome(task.key, "missing", "OBJECT_NOT_FOUND")
     except RefusedError as error:
         # Made by somebody else meanwhile: the values of the property are unique.
         there = _tasks_there(hubspot, [task.key])
@@ -85,11 +85,11 @@ def _task(hubspot: HubSpotClient, task: Task) -> Outcome:
             return Outcome(task.key, "unchanged", external_id=there[task.key])
         return Outcome(task.key, "rejected", _reason(error.codes))
     except RetryableError:
-        there = _tasks_there(hubspot, [task.key])
-        if task.key in there:
-            return Outcome(task.key, "done", external_id=there[task.key])
-        return Outcome(task.key, "unknown", "NO_ANSWER")
-    return Outcome(task.key, "done", external_id=str(made.get("id") or ""))
+        made = ""
+    made = made or _tasks_there(hubspot, [task.key]).get(task.key, "")
+    return (
+        Outcome(task.key, "done", "", made) if made else Outcome(task.key, "unknown", "NO_ANSWER")
+    )
 
 
 def _associations(about: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
@@ -186,7 +186,7 @@ def contacts(
         inputs = [_input(key, wanted[key], id_property) for key in some]
         # Absolute values by key: sending it twice is as good as once.
         answer = hubspot.write("POST", path, {"inputs": inputs}, is_idempotent=True)
-        outcomes += _written(some, answer)
+        outcomes += _written(some, answer, id_property)
     return outcomes
 
 
@@ -195,12 +195,14 @@ def _input(key: str, properties: Mapping[str, Any], id_property: str) -> dict[st
     return {"id": key, "properties": dict(properties), "objectWriteTraceId": key, **by}
 
 
-def _written(keys: Sequence[str], answer: Mapping[str, Any]) -> list[Outcome]:
-    """The outcome of each input of a batch, told apart by the trace id it was sent with."""
-    done = {
-        str(one.get("objectWriteTraceId") or one["id"]): str(one["id"])
-        for one in answer.get("results") or ()
-    }
+def _written(keys: Sequence[str], answer: Mapping[str, Any], id_property: str) -> list[Outcome]:
+    """The outcome of each input of a batch, told apart by the trace id it was sent with, or by what
+    it was named by: 2026-09 does not promise the trace id.
+    """
+    done = {}
+    for one in answer.get("results") or ():
+        named = (one.get("properties") or {}).get(id_property) or one["id"]
+        done[str(one.get("objectWriteTraceId") or named)] = str(one["id"])
     refused: dict[str, tuple[str, str]] = {}
     for error in answer.get("errors") or ():
         context = error.get("context") or {}
