@@ -64,10 +64,11 @@ class Audience(Vendor):
         act = draw.pick("act", _ACTS)
         members = self.server.facts("mailchimp", "members")
         archived = [row for row in members if row["status"] == "archived"]
+        present = [row for row in members if row["status"] != "archived"]
         if act in ("insert", "bulk", "segment") or (act == "restore" and not archived):
             self._add(draw, act, name)
             return act
-        one = draw.pick("id", archived if act == "restore" else members)
+        one = draw.pick("id", {"restore": archived, "archive": present}.get(act, members))
         changed: dict[str, Any] = {
             "update": {"merge_fields": {"FNAME": f"Soak {name}"}},
             "address": {"email_address": f"{name}.new@example.com"},
