@@ -87,9 +87,9 @@ def _task(hubspot: HubSpotClient, task: Task) -> Outcome:
     except RetryableError:
         made = ""
     made = made or _tasks_there(hubspot, [task.key]).get(task.key, "")
-    return (
-        Outcome(task.key, "done", "", made) if made else Outcome(task.key, "unknown", "NO_ANSWER")
-    )
+    if not made:
+        return Outcome(task.key, "unknown", "NO_ANSWER")
+    return Outcome(task.key, "done", external_id=made)
 
 
 def _associations(about: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
