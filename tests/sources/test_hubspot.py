@@ -59,7 +59,11 @@ WRONG = {"message": SECRET, "code": "INVALID_EMAIL", "context": {"propertyName":
         (answer(429, policyName="DAILY"), QuotaExhaustedError, "used up", None),
         (answer(477, {"Retry-After": "7200"}), ThrottledError, "region", 7200.0),
         (answer(502), RetryableError, "its side", None),
+        (answer(503, {"Retry-After": "5"}), RetryableError, "its side", 5.0),
+        (answer(504), RetryableError, "its side", None),
         (Answer(521, b"<html>", {}), RetryableError, "its side", None),
+        (Answer(524, b"<html>", {}), RetryableError, "its side", None),
+        (answer(403, category="FORBIDDEN"), FatalError, "may not do this", None),
         (
             answer(400, category="VALIDATION_ERROR", errors=[WRONG]),
             answers.RefusedError,
@@ -232,6 +236,50 @@ def test_day_that_begins_meanwhile_is_not_lost(server: Loopback, frozen_clock: F
     hubspot = connected(server, 0.5, [])
     hubspot.get("/x")
     assert hubspot.get("/x") == {"a": 1}
+
+
+@pytest.mark.parametrize("status", [423, 477, 502, 503, 504, 521, 524])
+def test_what_passes_is_read_again(server: Loopback, status: int) -> None:
+    """Locked, moving, failing on its side: the same call, a moment later, in process."""
+    server.replies = [Reply(status, b"{}"), json_reply({"a": 1})]
+    waits: list[float] = []
+    assert connected(server, 1.0, waits).get("/x") == {"a": 1}
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "calls"), [(429, 2), (423, 2), (477, 2), (502, 1), (503, 1), (504, 1)]
+)
+def test_write_is_repeated_only_where_it_had_no_effect(
+    server: Loopback, status: int, calls: int
+) -> None:
+    """A task whose answer was lost may have been made: only a call turned away is made again."""
+    server.answer = lambda _asked: json_reply({"id": "1"})
+    server.replies = [Reply(status, b"{}")]
+    hubspot = connected(server, 1.0, [])
+    if calls == 1:
+        with pytest.raises(RetryableError):
+            hubspot.write("POST", "/x", {})
+    else:
+        assert hubspot.write("POST", "/x", {}) == {"id": "1"}
+    assert len(server.asked) == calls
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]"])
+def test_success_that_is_no_object_is_none(server: Loopback, body: bytes) -> None:
+    """A 200 with a web page, with nothing, or with another shape is no answer."""
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    server.answer = lambda _asked: Reply(200, body, {"Content-Type": kind})
+    with pytest.raises((FatalError, RetryableError)):
+        connected(server, 1.0, []).get("/x")
+
+
+def test_refused_token_is_one_call(server: Loopback) -> None:
+    """A token nobody can renew is not tried again, for a write neither."""
+    server.answer = lambda _asked: Reply(401, b"{}")
+    with pytest.raises(TokenRefusedError):
+        connected(server, 1.0, []).get("/x")
+    assert len(server.asked) == 1
 
 
 def test_client_id_without_refresh_token_says_so() -> None:

@@ -124,7 +124,9 @@ def keys_in(found: Any) -> set[str]:
         ),
         (405, PROBLEM, b"{}", FatalError),
         (500, PROBLEM, b"{}", RetryableError),
+        (502, PAGE, b"", RetryableError),
         (503, PAGE, b"", RetryableError),
+        (504, PAGE, b"", RetryableError),
     ],
 )
 def test_answers_mean_one_error_each(
@@ -166,6 +168,34 @@ def test_edge_and_connections_are_waited_for(
     server.replies = [Reply(403, b"<html>", PAGE), Reply(429, b"{}", PROBLEM), Reply(body={})]
     assert client.get("/ping") == {}
     assert len(waits) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refusal_is_one_call(server: Loopback, client: MailchimpClient, status: int) -> None:
+    """A key ends by no renewal, and a role is not given by asking again."""
+    server.answer = lambda _asked: Reply(status, b"{}", PROBLEM)
+    with pytest.raises(FatalError):
+        client.get("/lists")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+def test_write_is_repeated_only_where_that_is_harmless(
+    server: Loopback, client: MailchimpClient, is_idempotent: bool
+) -> None:
+    """After a 502 nobody knows what was done; a web page of the edge did nothing."""
+    server.replies = [Reply(502, b"", PAGE)]
+    if is_idempotent:
+        assert client.send("PUT", "/x", {}, is_idempotent=True) == {}
+        assert len(server.asked) == 2
+    else:
+        with pytest.raises(RetryableError):
+            client.send("POST", "/x", {}, is_idempotent=False)
+        assert len(server.asked) == 1
+    server.asked.clear()
+    server.replies = [Reply(403, b"<html>", PAGE)]
+    client.send("POST", "/x", {}, is_idempotent=False)
+    assert len(server.asked) == 2
 
 
 def test_rows_that_shift_are_all_read(server: Loopback, client: MailchimpClient) -> None:
