@@ -182,15 +182,15 @@ def page(
 
 
 def count(run: Run, stream: Stream, query: str | None, limit: int | None) -> dict[str, Any]:
-    """How many records match: exact up to `limit` (25,000 without one), else at least that."""
-    bound = min(limit or MAX_PAGED + 1, MAX_PAGED + 1)
+    """How many records match: exact up to `limit`, else at least that; null is no limit."""
+    bound = -1 if limit is None else limit
     where = _where(run, stream, query, None)
     ((found,),) = run.rows(
         f"select count(*) from (select 1 from {records.FROM[stream.kind]}"  # noqa: S608
         f" where {where.sql} limit {bound})",
         where.parameters,
     )
-    return {"count": found, "precision": "AT_LEAST" if found >= bound else "EXACT"}
+    return {"count": found, "precision": "AT_LEAST" if found == bound else "EXACT"}
 
 
 def select_all(run: Run, stream: Stream, query: str | None, sort: str) -> tuple[str, list[Any]]:

@@ -210,9 +210,8 @@ class FakeShop:
             return {"bulkOperation": self.poll(variables["id"])}
         counted = re.search(r"(\w+)Count\(", query)
         if counted is not None:
-            return {
-                f"{counted.group(1)}Count": {"count": len(self.records.get(counted.group(1), []))}
-            }
+            found = len(self.records.get(counted.group(1), []))
+            return {f"{counted.group(1)}Count": {"count": found, "precision": "EXACT"}}
         if "nodes(ids" in query:
             return {"nodes": [self.by_id(query, one) for one in variables["ids"]]}
         if "node(id" in query:

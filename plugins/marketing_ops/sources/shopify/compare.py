@@ -21,11 +21,14 @@ _POINTS_A_RECORD = 3.0
 
 
 def count(shop: ShopifyClient, stream: Stream, _part: Mapping[str, Any] | None) -> int | None:
-    """How many records of a stream the shop has; None for events, which it does not count."""
+    """How many records of a stream the shop has; None for events, which it does not count, and
+    where it only says "at least" so many.
+    """
     if stream.deletes:
         return None
     field = f"{stream.api['root']}Count"
-    return int(shop.query(f"{{{field}(limit:null){{count}}}}")[field]["count"])
+    found = shop.query(f"{{{field}(limit:null){{count precision}}}}")[field]
+    return int(found["count"]) if found["precision"] == "EXACT" else None
 
 
 def keys(
@@ -36,7 +39,8 @@ def keys(
     lean = replace(
         stream, children=(), page_size=_KEYS_A_PAGE, filter_margin=stream.overlap * 0, api=api
     )
-    is_few = (count(shop, stream, None) or 0) <= _FEW_PAGES * _KEYS_A_PAGE
+    total = count(shop, stream, None)
+    is_few = total is not None and total <= _FEW_PAGES * _KEYS_A_PAGE
     read = pages.read if is_few else bulk.read
     for page in read(shop, lean, ReadRequest(None, clock.now(), is_bulk=not is_few, is_full=True)):
         yield [_key(record) for record in _records(page)]
