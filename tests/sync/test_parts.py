@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -342,3 +343,50 @@ def test_a_replay_tries_each_record_once(db: Warehouse, acme: Acme, sync: Sync) 
     acme.fail = once
     done = replay_rejected(db, "acme_main", "people", resolve=resolver(acme), is_dry_run=False)
     assert (done.waiting, done.still_rejected.total()) == (100, 100)
+
+
+def test_only_what_a_vendor_shows_by_id_is_read_anew(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """A vendor that knows no badge by its id would call each one gone: the kept bytes are tried,
+    and the record goes on waiting.
+    """
+    acme.badges = {"1": {"id": True, "title": "no text for an id"}}
+    sync("badges")
+    acme.fail = lambda path: (200, b"[]") if "ids=" in path else None
+    done = replay_rejected(db, "acme_main", "badges", resolve=resolver(acme), is_dry_run=False)
+    assert (done.waiting, done.gone, done.still_rejected.total()) == (1, 0, 1)
+
+
+def test_what_is_rejected_is_not_gone(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """A full read deletes no row whose record it saw and could not use; and none at all when such
+    a record does not even say which one it is.
+    """
+    acme.add(person(1), person(2), person(3))
+    sync("people")
+    acme.people["1"]["updated_at"] = None
+    del acme.people["3"]
+    sync("people", kind="full_refresh")
+    assert (ids(db), ids(db, deleted=True)) == ([1, 2], [3])
+    del acme.people["2"]
+    acme.fail = lambda path: (
+        (200, b'{"records":[{"name":"x"}],"more":false}') if "after=" in path else None
+    )
+    said: list[str] = []
+    sync("people", kind="full_refresh", said=said)
+    assert ids(db) == [1, 2]
+    assert "nothing is marked as deleted" in "\n".join(said)
+
+
+def test_a_comparison_repairs_beside_what_is_broken(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """Records that are broken at the source do not keep others from being repaired; the task fails
+    with their number.
+    """
+    acme.add(*(person(number) for number in range(1, 11)))
+    sync("people")
+    db.execute("update mkt_raw.acme__people set loaded_at = loaded_at - interval '1 minute'")
+    db.execute("delete from mkt_raw.acme__people where id::int <= 7")
+    db.execute("update mkt_ops.sync_cursors set cursor_at = %s", (START + timedelta(days=30),))
+    broken = [person(number, updated_at=None) for number in range(1, 7)] + [person(7)]
+    acme.fail = lambda path: (200, json.dumps(broken).encode()) if "ids=" in path else None
+    with pytest.raises(FatalError, match="6 records of acme_main people differ"):
+        reconcile_stream(db, "acme_main", "people", resolve=resolver(acme))
+    assert ids(db) == [7, 8, 9, 10]

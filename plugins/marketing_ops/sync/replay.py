@@ -174,7 +174,8 @@ class _Replay:
         self.store = job.open_store(max_reject_ratio=1.0)
 
     def run(self) -> None:
-        fetch = self.job.plan.system.fetch
+        system = self.job.plan.system
+        fetch = system.fetch if system.can_reconcile(self.stream.name) else None
         page: list[_Waiting] = []
         for row in _waiting(self.job.warehouse, self.job.plan):
             page.append(row)
