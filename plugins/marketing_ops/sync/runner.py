@@ -281,6 +281,11 @@ class _Sync:
             raise FatalError(f"the books of {self.stream.name} do not balance")
         if report.written or any(value["rejected"] for value in counts.values()):
             job.report(engine.line())
+        if store.run.keeps_seen and store.nameless:
+            job.report(
+                f"{job.account} {self.stream.name}: {store.nameless} rejected records show no id:"
+                " nothing is marked as deleted, since each row may be one of them"
+            )
         for line in drift.write(store):
             job.report(line)
         return report

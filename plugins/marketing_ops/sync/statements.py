@@ -36,6 +36,7 @@ class Statements:
     create_seen: Query
     empty_seen: Query
     remember_seen: Query
+    remember_ids: Query
     sweep: Query
     late_parents: Query | None
     is_empty: Query
@@ -96,6 +97,9 @@ class _Maker:
             empty_seen=self._say("truncate {seen}"),
             remember_seen=self._say(
                 "insert into {seen} select id from {stage} on conflict do nothing"
+            ),
+            remember_ids=self._say(
+                "insert into {seen} select unnest(%(ids)s::text[]) on conflict do nothing"
             ),
             sweep=self._sweep(),
             is_empty=self._say(

@@ -71,7 +71,12 @@ class Progress:
 
 
 class Store:
-    """The writer of one run. Its totals hold what is committed."""
+    """The writer of one run. Its totals hold what is committed.
+
+    Attributes:
+        nameless: records that were rejected and show no id: any row may be one of them, so that
+            no absence is believed.
+    """
 
     def __init__(self, warehouse: Warehouse, run: Run) -> None:
         self.warehouse = warehouse
@@ -80,6 +85,7 @@ class Store:
         self.source_counts: dict[str, int] = {}
         self.pages = 0
         self.unresolved = 0
+        self.nameless = 0
         self.odd = {member.name: Counter[Odd]() for member in run.stream.family()}
         self.pending: Batch | None = None
         self.pipeline: psycopg.Pipeline | None = None
@@ -111,7 +117,9 @@ class Store:
                 books.check(rows.stream.name, counts)
                 totals[rows.stream.name].add(counts)
             self._bury_absorbed(batch, totals)
-            if is_last and self.run.keeps_seen:
+            if self.run.keeps_seen:
+                self._remember_rejected(batch)
+            if is_last and self.run.keeps_seen and not self.nameless:
                 self._sweep(totals)
             if is_last and self.unresolved:
                 self._late_parents()
@@ -237,6 +245,16 @@ class Store:
         found = self.warehouse.execute(tombstones_of(self.run.system, stream), params).fetchone()
         assert found is not None
         return found[0], found[1], found[2]
+
+    def _remember_rejected(self, batch: Batch) -> None:
+        """What was shown and could not be used is there all the same."""
+        for member in self.run.stream.family():
+            keys = [one.record_id for one in batch.rejects if one.stream == member.name]
+            named = [key for key in keys if key]
+            self.nameless += len(keys) - len(named)
+            if named:
+                query = statements_of(self.run.system, member).remember_ids
+                self.warehouse.execute(query, {"ids": named})
 
     def _sweep(self, totals: dict[str, Counts]) -> None:
         """Tombstone what a full read did not show."""
