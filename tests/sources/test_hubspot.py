@@ -223,6 +223,37 @@ def test_more_events_without_a_place_is_no_end(server: Loopback) -> None:
         list(HUBSPOT.read(connected(server, 1.0, []), events, request))
 
 
+def test_event_keeps_no_address_but_its_recipients(server: Loopback) -> None:
+    """Who else got it or asked for it, and from where it was opened, is nobody's business here."""
+    events = HUBSPOT.stream("email_events")
+    assert events is not None
+    assert HUBSPOT.read is not None
+    given = {
+        "id": "e",
+        "created": 1772323200000,
+        "recipient": SECRET,
+        "cc": ["boss@example.com"],
+        "bcc": ["file@example.com"],
+        "replyTo": ["us@example.com"],
+        "from": "Us <us@example.com>",
+        "requestedBy": "admin@example.com",
+        "ipAddress": "198.51.100.7",
+        "location": {"city": "Rome"},
+        "subject": "News",
+    }
+    server.replies = [json_reply({"events": [given], "hasMore": False})]
+    request = ReadRequest(None, datetime(2026, 3, 2, tzinfo=UTC))
+    (page,) = HUBSPOT.read(connected(server, 1.0, []), events, request)
+    assert page.records == [
+        {
+            "id": "1772323200000:e",
+            "created": "2026-03-01T00:00:00.000+00:00",
+            "recipient": SECRET,
+            "subject": "News",
+        }
+    ]
+
+
 def test_day_that_begins_meanwhile_is_not_lost(server: Loopback, frozen_clock: FrozenClock) -> None:
     """What was left before midnight says nothing of the new day: it is asked for before anything
     is put off.

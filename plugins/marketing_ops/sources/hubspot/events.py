@@ -12,7 +12,11 @@ from marketing_ops.sources.hubspot.records import iso, to_ms
 from marketing_ops.sources.paging import by_token
 
 PATH = "/email/public/v1/events"
-_KEPT_OUT = ("id", "created", "portalId", "appId", "browser", "location", "smtpId", "hmid")
+_KEPT_OUT = frozenset(
+    "id created portalId appId smtpId hmid browser location ipAddress from replyTo cc bcc"
+    " requestedBy".split()
+)
+"""Of no use, or personal data that no KPI needs."""
 
 
 def read(hubspot: HubSpotClient, stream: Stream, request: ReadRequest) -> Iterator[Page]:
