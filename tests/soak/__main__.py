@@ -21,7 +21,6 @@ from marketing_ops import clock, warehouse
 from tests.soak.soak import Soak, sandbox
 
 SERVER_VARIABLE = "MARKETING_OPS_TEST_POSTGRES"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
@@ -63,8 +62,6 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=20, help="runs between two checkpoints")
     parser.add_argument("--verbose", action="store_true", help="a line for each run")
     given = parser.parse_args()
-    paths = [str(ROOT / "plugins"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak_") as name, _warehouse() as uri:
         folder = Path(name)

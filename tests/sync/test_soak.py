@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +18,6 @@ RUNS = 12
 @pytest.fixture
 def soak(warehouse_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Soak]:
     """A soak over all three systems."""
-    root = Path(__file__).resolve().parents[2]
-    paths = [str(root / "plugins"), str(root), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     with sandbox(tmp_path) as server:
         monkeypatch.setenv(clock.CLOCK_FILE_VARIABLE, str(server.clock_file))
         soak = Soak(warehouse_uri, server, tmp_path, SEED)
