@@ -550,6 +550,26 @@ def test_odd_texts_arrive_unharmed(sync: Sync, shop: FakeShop, rows: Rows) -> No
     assert [row["first_name"] for row in rows("customers")] == [*names[:-1], "a\ufffdb"]
 
 
+def test_what_postgres_reads_otherwise_stops_no_batch(
+    sync: Sync, shop: FakeShop, rows: Rows
+) -> None:
+    """NUL in a list, digits of another script, a week's date: Python takes them, Postgres does
+    not. The record is stored all the same, and its neighbour.
+    """
+    tags = ["a\0b", "\\u0000", "\\\0"]
+    odd = customer(1, NOON - DAY, tags=tags, numberOfOrders="\u0661\u0662")
+    odd["amountSpent"]["amount"] = "\u0661"
+    late = customer(2, NOON - DAY, createdAt="2026-W05-3T00:00:00Z")
+    shop.bulk_text = raw(odd, late, customer(3, NOON - DAY, tags=["a\0"]))
+    sync("customers")
+    first, second, third = rows("customers")
+    assert first["tags"] == ["a\ufffdb", "\\u0000", "\\\ufffd"]
+    assert third["tags"] == ["a\ufffd"]
+    assert (first["number_of_orders"], first["amount_spent"]) == (None, None)
+    assert first["extra"]["number_of_orders"] == "\u0661\u0662"
+    assert second["created_at"] == datetime(2026, 1, 28, tzinfo=UTC)
+
+
 def test_year_one_is_a_time_like_others(sync: Sync, shop: FakeShop, rows: Rows) -> None:
     """A vendor's zero date is stored, and does not pull the cursor before the epoch."""
     shop.bulk_text = raw(customer(1, NOON, updatedAt="0001-01-01T00:00:00Z"))

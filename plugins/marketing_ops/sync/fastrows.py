@@ -120,7 +120,9 @@ class _Writer:
         if column.type == "jsonb":
             made = f"[flat(items{number}, i) for i in {value}]" if column.items else value
             add(f"{indent}if {value} is None: {target} = NULL")
-            add(f"{indent}elif type({value}) is list: {target} = dumps({made}).decode()")
+            add(f"{indent}elif type({value}) is list:")
+            add(f"{indent} {target} = dumps({made}).decode()")
+            add(f"{indent} if '\\\\u0000' in {target}: return None")
         elif column.type == "bigint":
             add(f"{indent}if type({value}) is int and -10**18 < {value} < 10**18:")
             add(f"{indent} {target} = str({value})")

@@ -27,8 +27,9 @@ Odd = tuple[str, str]
 """A field that is not as it was declared, and how: `new`, `retyped` or `vanished`."""
 
 _MISSING = object()
-_NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,2})?")
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,2})?", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_JSON_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ESCAPES = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 )
@@ -216,7 +217,7 @@ def plain_instant(text: str) -> str | None:
     None for any other form.
     """
     length, end = len(text), text[19:]
-    if text[10:11] != "T":
+    if text[7:11:3] != "-T":  # a week's date has no second hyphen there
         return None
     if end == "+00:00":
         text = f"{text[:19]}Z"
@@ -261,7 +262,7 @@ def _json(value: Any) -> str:
         text = orjson.dumps(value).decode()
     except TypeError as error:
         raise UnicodeEncodeError("utf-8", "", 0, 1, "a text is not valid UTF-8") from error
-    return text.replace("\\u0000", "\N{REPLACEMENT CHARACTER}") if "\\u0000" in text else text
+    return _JSON_NUL.sub("\\1\N{REPLACEMENT CHARACTER}", text) if "\\u0000" in text else text
 
 
 _CONVERTERS: dict[str, Callable[[Column, Any], str]] = {
