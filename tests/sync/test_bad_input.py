@@ -455,6 +455,15 @@ def test_unusable_records_are_kept_as_they_came(
     assert [row["id"] for row in rows("customers")] == ["1"]
 
 
+def test_a_line_without_an_id_is_rejected(sync: Sync, shop: FakeShop, rows: Rows) -> None:
+    """A line item whose id is null stops neither its order nor the run."""
+    an_order = order(1, NOON - DAY, [])
+    parent = {"__parentId": an_order["id"]}
+    shop.bulk_text = raw(an_order, {**line(1), **parent}, {**line(2), **parent, "id": None})
+    report = sync("orders")
+    assert (report.balanced, len(rows("order_lines"))) == (True, 1)
+
+
 def test_record_without_a_time_is_rejected(sync: Sync, shop: FakeShop, db: Warehouse) -> None:
     """Without the source's time nobody could tell old from new."""
     shop.bulk_text = raw(customer(1, NOON - DAY), customer(2, NOON, updatedAt="soon"))

@@ -13,7 +13,9 @@ import pytest
 from marketing_ops import clock
 from marketing_ops.errors import FatalError, RetryableError, StillRunningError
 from marketing_ops.sources import registry
+from marketing_ops.sources.base import Page
 from marketing_ops.sync import engine
+from marketing_ops.sync.batch import Batch
 from marketing_ops.sync.reconcile import reconcile_stream
 from marketing_ops.sync.replay import replay_rejected
 from marketing_ops.sync.runner import SyncReport, sync_stream
@@ -21,7 +23,7 @@ from marketing_ops.sync.tables import create_raw_tables
 from marketing_ops.warehouse import Warehouse
 from marketing_ops.window import Window
 from tests.conftest import FrozenClock
-from tests.sync.acme import ACME, START, Acme, person
+from tests.sync.acme import ACME, PEOPLE, START, Acme, person
 from tests.sync.conftest import include_copy
 
 Sync = Callable[..., SyncReport]
@@ -390,3 +392,23 @@ def test_a_comparison_repairs_beside_what_is_broken(db: Warehouse, acme: Acme, s
     with pytest.raises(FatalError, match="6 records of acme_main people differ"):
         reconcile_stream(db, "acme_main", "people", resolve=resolver(acme))
     assert ids(db) == [7, 8, 9, 10]
+
+
+def test_rejected_records_fill_a_batch_too(
+    db: Warehouse, acme: Acme, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vendor of whose records none is usable is not read to its end, all of them in memory."""
+    monkeypatch.setattr(engine, "BATCH_ROWS", 10)
+    acme.add(*(person(number, updated_at=None) for number in range(1, 601)))
+    with pytest.raises(FatalError, match="unusable"):
+        sync("people")
+    assert len(acme.calls) < 45
+
+
+def test_large_records_fill_a_batch() -> None:
+    """A batch knows about how much it holds, whatever way its records came."""
+    batch = Batch(PEOPLE)
+    batch.add_page(Page(records=[person(1, name="x" * 5000), person(2, updated_at=None)]))
+    assert 5000 < batch.bytes < 6000
+    batch.add_page(Page(records=[person(3, merged_ids="x" * 3000)]))
+    assert 8000 < batch.bytes < 9000

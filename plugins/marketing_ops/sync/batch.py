@@ -90,6 +90,7 @@ class Batch:
         newest: the largest source time among the rows, as text; "" without one.
         absorbed: id of a row that was merged into one of these -> the time of that one.
         records: how many records stood by themselves (lines or roots), for the source's count.
+        bytes: about how much it holds.
 
     Args:
         before: the batch before this one: lines may stand behind parents that went into it.
@@ -121,8 +122,8 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Rows in the batch."""
-        return sum(len(rows.lines) for rows in self.row_sets())
+        """Rows and rejected records in the batch."""
+        return len(self.rejects) + sum(len(rows.lines) for rows in self.row_sets())
 
     def add_page(self, page: Page) -> None:
         """Take a page in."""
@@ -131,13 +132,16 @@ class Batch:
             self._reject(self.root, None, reason, payload)
             self.records += 1
             self.roots += 1
-        if page.records and not self.children:
-            self._add_plain(page.records, page.is_escaped)
-        else:
-            for record in page.records:
-                self._add_parsed(record, page.is_escaped)
         if page.lines:
             self._add_lines(page.lines)
+        marks = [len(rows.lines) for rows in self.row_sets()]
+        if self.children:
+            for record in page.records:
+                self._add_parsed(record, page.is_escaped)
+        else:
+            self._add_plain(page.records, page.is_escaped)
+        for rows, mark in zip(self.row_sets(), marks, strict=True):
+            self.bytes += sum(map(len, filter(None, rows.lines[mark:])))
 
     def _add_plain(self, records: list[Any], is_escaped: bool) -> None:
         """As `_add_parsed` for records without children, in their usual case without detours.
@@ -226,7 +230,7 @@ class Batch:
         def add(record: dict[str, Any], is_escaped: bool) -> None:
             nonlocal last, stamp
             fields = fast(record)
-            if fields is None or is_escaped or mark not in record["id"]:
+            if fields is None or is_escaped or fields[0] is NULL or mark not in record["id"]:
                 detour(record, is_escaped)
                 return
             key, parent = fields[0], fields[parent_place]
@@ -236,7 +240,7 @@ class Batch:
                     detour(record, is_escaped)
                     return
                 last, stamp = parent, stamps[place]
-            if key in index or key is NULL:
+            if key in index:
                 detour(record, is_escaped)
                 return
             counts.fetched += 1
@@ -379,6 +383,7 @@ class Batch:
     def _reject(self, rows: RowSet, record_id: str | None, reason: str, payload: bytes) -> None:
         rows.counts.fetched += 1
         rows.counts.rejected += 1
+        self.bytes += len(payload)
         self.rejects.append(Reject(rows.stream.name, record_id, reason, payload))
 
 

@@ -105,7 +105,7 @@ class Store:
         Raises:
             FatalError: the books do not balance, or too much was rejected; nothing is stored.
         """
-        if is_last and not (batch.size or batch.rejects or progress.moves or self.run.keeps_seen):
+        if is_last and not (batch.size or progress.moves or self.run.keeps_seen):
             self._end()
             return
         self.pending = batch
