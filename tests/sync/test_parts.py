@@ -412,3 +412,23 @@ def test_large_records_fill_a_batch() -> None:
     assert 5000 < batch.bytes < 6000
     batch.add_page(Page(records=[person(3, merged_ids="x" * 3000)]))
     assert 8000 < batch.bytes < 9000
+
+
+@pytest.mark.parametrize("kind", [None, "full_refresh"])
+def test_the_cursor_after_a_file_is_when_it_was_asked_for(
+    db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock, kind: Any
+) -> None:
+    """A record may change after it went into the file, while a later one shows a newer time: the
+    cursor stays before the file, however long the vendor wrote it.
+    """
+    asked_at = frozen_clock.instant
+    acme.add(person(1))
+    with pytest.raises(StillRunningError) as first:
+        sync("files", kind=kind, patience=0)
+    frozen_clock.move(asked_at + timedelta(hours=1))
+    with pytest.raises(StillRunningError) as second:
+        sync("files", kind=kind, patience=0, resume=first.value.state)
+    acme.add(person(2, asked_at + timedelta(minutes=50)))
+    sync("files", kind=kind, patience=0, resume=second.value.state)
+    (cursor,) = db.execute("select cursor_at from mkt_ops.sync_cursors").fetchone()  # type: ignore[misc]
+    assert cursor <= asked_at

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from marketing_ops.connections import Resolver
-from marketing_ops.errors import FatalError
+from marketing_ops.errors import FatalError, StillRunningError
 from marketing_ops.sources.base import Page, ReadRequest, Stream
 from marketing_ops.sources.httpclient import DownloadGoneError
 from marketing_ops.sync import drift
@@ -155,6 +155,10 @@ class _Sync:
                 self._run_parts(engine, parts, request)
         except DownloadGoneError:
             self._forget_state()
+            raise
+        except StillRunningError as error:
+            # What changes from now on may be too late for the file: no cursor goes beyond this.
+            error.state["until"] = engine.policy.until.isoformat()
             raise
         return self._report(engine)
 
