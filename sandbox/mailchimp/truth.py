@@ -94,6 +94,12 @@ def _email_activity(call: Call) -> Facts:
                 }
 
 
+def _opens(call: Call) -> Facts:
+    for one in _email_activity(call):
+        if one["action"] == "open":
+            yield one
+
+
 def _unsubscribes(call: Call) -> Facts:
     for one, mailing in _mailings(call):
         for number, email in mailing.recipients:
@@ -113,6 +119,7 @@ STREAMS: dict[str, Callable[[Call], Facts]] = {
     "segments": _segments,
     "campaigns": _campaigns,
     "email_activity": _email_activity,
+    "opens": _opens,
     "sent": _sent,
     "unsubscribes": _unsubscribes,
 }

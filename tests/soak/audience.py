@@ -22,7 +22,7 @@ _ACTS = (
     "bulk",
     "segment",
 )
-_KEYS = {"members": 2, "segments": 2, "email_activity": 2, "sent": 2, "unsubscribes": 2}
+_KEYS = {"members": 2, "segments": 2, "email_activity": 2, "opens": 2, "sent": 2, "unsubscribes": 2}
 
 
 class Audience(Vendor):
@@ -30,7 +30,7 @@ class Audience(Vendor):
 
     system, account = "mailchimp", "mailchimp_soak"
     streams = test_mailchimp_sandbox.STREAMS
-    backfilled = ("members", "email_activity", "sent", "unsubscribes")
+    backfilled = ("members", "email_activity", "opens", "sent", "unsubscribes")
     faults = (
         {"kind": "status", "status": 500},
         {"kind": "status", "status": 400, "most": 1},

@@ -109,6 +109,7 @@ TRUE = {
     "segments": ("list_id", "id", "name", "type", "members", "updated_at"),
     "campaigns": ("id", "list_id", "title", "status", "sent_at", "emails"),
     "email_activity": ("campaign_id", "email_id", "email", "action", "at", "url", "bounce"),
+    "opens": ("campaign_id", "email_id", "email", "at", "is_machine"),
     "sent": ("campaign_id", "email_id", "email", "status"),
     "unsubscribes": ("campaign_id", "email_id", "at", "reason"),
 }
@@ -124,6 +125,8 @@ HELD = {
     " from mkt_raw.mailchimp__campaigns where not is_deleted",
     "email_activity": "select campaign_id, email_hash, email, action, occurred_at, url, type"
     " from mkt_raw.mailchimp__email_activity",
+    "opens": "select campaign_id, email_hash, email, occurred_at, is_machine"
+    " from mkt_raw.mailchimp__opens",
     "sent": "select campaign_id, email_hash, email, status from mkt_raw.mailchimp__sent",
     "unsubscribes": "select campaign_id, email_hash, occurred_at, reason"
     " from mkt_raw.mailchimp__unsubscribes",

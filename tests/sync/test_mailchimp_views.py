@@ -66,3 +66,23 @@ def test_subscriber_without_a_permission_grants_nothing(
         marketing_permissions=permissions,
     )
     assert db.execute("select status from mkt_staging.consents").fetchall() == [(expected,)]
+
+
+def test_opens_say_whether_a_person_made_them(db: Warehouse) -> None:
+    """An open comes once, from the report that knows the proxies; who clicks at once is one too."""
+    put(db, "campaigns", id="c", title="News", sent_at=AT)
+    late = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    put(db, "email_activity", id="1", campaign_id="c", action="open", occurred_at=late)
+    put(db, "email_activity", id="2", campaign_id="c", action="click", occurred_at=AT)
+    put(db, "opens", id="3", campaign_id="c", occurred_at=late, is_machine=True)
+    put(db, "opens", id="4", campaign_id="c", occurred_at=late, is_machine=False)
+    put(db, "opens", id="5", campaign_id="c", occurred_at=AT)
+    found = db.execute(
+        "select external_id, event_type, is_machine from mkt_staging.email_events order by 1"
+    ).fetchall()
+    assert found == [
+        ("activity:2", "email_clicked", True),
+        ("open:3", "email_opened", True),
+        ("open:4", "email_opened", False),
+        ("open:5", "email_opened", True),
+    ]

@@ -1,10 +1,11 @@
 -- grain: one thing that became of one recipient's e-mail        key: (account, external_id)
--- reads: mkt_raw.mailchimp__sent, mailchimp__email_activity, mailchimp__unsubscribes,
---        mailchimp__campaigns, mailchimp__members
+-- reads: mkt_raw.mailchimp__sent, mailchimp__email_activity, mailchimp__opens,
+--        mailchimp__unsubscribes, mailchimp__campaigns, mailchimp__members
 -- rerun: replaces the view, which holds no data
 --
 -- A report names a recipient by the hash of the address: once a member has another address, its
--- older events are found by no contact, and show the address alone.
+-- older events are found by no contact, and show the address alone. Opens are those of the report
+-- that tells machines from people; the activity shows them too, without that.
 
 create or replace view mkt_staging.mailchimp__email_events as
 with found as (
@@ -18,6 +19,7 @@ with found as (
         'email_sent' as event_type,
         sent_at as occurred_at,
         null as url,
+        false as is_machine,
         jsonb_strip_nulls(jsonb_build_object('status', status, 'variant', absplit_group))
             as properties,
         is_deleted,
@@ -32,17 +34,33 @@ with found as (
         email_hash,
         email,
         case action
-            when 'open' then 'email_opened'
             when 'click' then 'email_clicked'
             when 'bounce' then 'email_bounced'
         end as event_type,
         occurred_at,
         url,
+        false as is_machine,
         jsonb_strip_nulls(jsonb_build_object('bounce_type', type)) as properties,
         is_deleted,
         sync_run_id
     from mkt_raw.mailchimp__email_activity
-    where action in ('open', 'click', 'bounce')
+    where action in ('click', 'bounce')
+    union all
+    select
+        account,
+        'open:' || id as external_id,
+        campaign_id,
+        list_id,
+        email_hash,
+        email,
+        'email_opened' as event_type,
+        occurred_at,
+        null as url,
+        coalesce(is_machine, false) as is_machine,
+        '{}'::jsonb as properties,
+        is_deleted,
+        sync_run_id
+    from mkt_raw.mailchimp__opens
     union all
     select
         account,
@@ -54,6 +72,7 @@ with found as (
         'unsubscribed' as event_type,
         occurred_at,
         null as url,
+        false as is_machine,
         '{}'::jsonb as properties,
         is_deleted,
         sync_run_id
@@ -82,9 +101,11 @@ select
     coalesce(campaigns.title, campaigns.subject, found.campaign_id) as campaign,
     found.url,
     -- Nobody reads so fast: mail privacy and link scanners open and click as the mail comes in.
-    found.event_type in ('email_opened', 'email_clicked')
-    and coalesce(found.occurred_at <= campaigns.sent_at + interval '10 seconds', false)
-        as is_machine,
+    found.is_machine
+    or (
+        found.event_type in ('email_opened', 'email_clicked')
+        and coalesce(found.occurred_at <= campaigns.sent_at + interval '10 seconds', false)
+    ) as is_machine,
     found.properties || jsonb_build_object('campaign_id', found.campaign_id) as properties,
     found.is_deleted,
     found.sync_run_id

@@ -120,13 +120,14 @@ class _Reader:
 
     def _by_position(self, place: Place) -> Iterator[tuple[Rows, Place | None]]:
         more = {}
-        if self.stream.name == "email_activity" and self.parent.since is not None:
+        has_events = bool(self.stream.api["events"])
+        if has_events and self.parent.since is not None:
             more["since"] = asked(self.parent.since - SECOND)
         listing = self._listing(**more)
         # Rows may have left since an earlier run: it goes on a page above where that one was.
         start = max(int(place.get("offset", 0)) - self.stream.page_size, 0)
         for rows, offset in listing.pages(start):
-            if offset is None and self.stream.name != "email_activity":
+            if offset is None and not has_events:
                 self.total = listing.total
             yield rows, None if offset is None else {"offset": offset}
 

@@ -14,8 +14,8 @@ Record = dict[str, Any]
 
 def shaped(stream: Stream, parent: Parent, rows: list[Any]) -> list[Any]:
     """The records of a stream in a page of rows. What is no object stays as it is."""
-    if stream.name == "email_activity":
-        return [event for row in rows for event in _events(parent, row)]
+    if name := stream.api["events"]:
+        return [event for row in rows for event in _events(parent, row, name)]
     make = _MAKERS.get(stream.name, _same)
     times = [column.path for column in stream.columns if column.type == "timestamptz"]
     return [_timed(make(parent, row), times) if isinstance(row, dict) else row for row in rows]
@@ -65,14 +65,14 @@ def _sent(parent: Parent, row: Record) -> Record:
     return {**_recipient(parent, row), "sent_at": parent.sent_at}
 
 
-def _events(parent: Parent, row: Any) -> list[Any]:
+def _events(parent: Parent, row: Any, name: str) -> list[Any]:
     """What one recipient did, each as a record of its own; a row without a list is rejected."""
-    if not isinstance(row, dict) or not isinstance(row.get("activity"), list):
+    if not isinstance(row, dict) or not isinstance(row.get(name), list):
         return [row]
-    base = _recipient(parent, {key: value for key, value in row.items() if key != "activity"})
+    base = _recipient(parent, {key: value for key, value in row.items() if key != name})
     again: Counter[str] = Counter()
     made = []
-    for item in row["activity"]:
+    for item in row[name]:
         if not isinstance(item, dict):
             made.append(item)
             continue

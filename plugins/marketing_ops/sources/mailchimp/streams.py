@@ -1,9 +1,10 @@
 """The streams of a Mailchimp account: which fields are read, and how each record changes and goes.
 
 `api` of a stream holds: `path` (below the API's root; `{list}` or `{campaign}` is a parent's id),
-`root` (the list in the answer), `id` (what a record is told apart by within its parent) and `ask`
-(constant parameters). Paths of columns are those of a record as `pages` hands it out: with an `id`
-that is unique in the account, the vendor's own under `email_hash` or `own_id`.
+`root` (the list in the answer), `id` (what a record is told apart by within its parent), `ask`
+(constant parameters) and `events` (the list in a record whose items are the stream's own records).
+Paths of columns are those of a record as `pages` hands it out: with an `id` that is unique in the
+account, the vendor's own under `email_hash` or `own_id`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ def _fields(root: str, *names: str) -> dict[str, str]:
     return {"fields": ",".join([*(f"{root}.{name}" for name in names), "total_items"])}
 
 
-def _api(path: str, root: str, ask: dict[str, str], key: str = "id") -> dict[str, Any]:
-    return {"path": path, "root": root, "ask": ask, "id": key}
+def _api(
+    path: str, root: str, ask: dict[str, str], key: str = "id", events: str = ""
+) -> dict[str, Any]:
+    return {"path": path, "root": root, "ask": ask, "id": key, "events": events}
 
 
 _AUDIENCES = Stream(
@@ -242,6 +245,35 @@ _EMAIL_ACTIVITY = Stream(
         "emails",
         _fields("emails", "campaign_id", "list_id", "email_id", "email_address", "activity"),
         key="email_id",
+        events="activity",
+    ),
+)
+
+_OPENS = Stream(
+    name="opens",
+    columns=_columns(
+        id="text",
+        campaign_id="text",
+        list_id="text",
+        email_hash="text",
+        email="text email_address",
+        is_machine="boolean is_proxy_open",
+        occurred_at="timestamptz timestamp",
+    ),
+    cursor="occurred_at",
+    overlap=timedelta(hours=1),
+    is_ascending=False,
+    page_size=1000,
+    dag="engagement",
+    entity="email_events",
+    note="of the campaigns sent in the last 90 days; tells machines' opens from people's, which"
+    " email_activity does not",
+    api=_api(
+        "/reports/{campaign}/open-details",
+        "members",
+        _fields("members", "campaign_id", "list_id", "email_id", "email_address", "opens"),
+        key="email_id",
+        events="opens",
     ),
 )
 
@@ -322,6 +354,7 @@ STREAMS: tuple[Stream, ...] = (
     _SEGMENTS,
     _CAMPAIGNS,
     _EMAIL_ACTIVITY,
+    _OPENS,
     _SENT,
     _UNSUBSCRIBES,
 )
