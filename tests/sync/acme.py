@@ -56,7 +56,7 @@ class Acme:
     """The vendor: people with a change time, badges without; counts its calls, fails on demand.
 
     Attributes:
-        people, badges: what there is, by id.
+        people, badges, teams: what there is, by id.
         fail: called with each path before it is answered; returns (status, body) or None.
         delay: seconds each answer takes.
         behind: seconds the vendor's clock is behind ours.
@@ -65,6 +65,7 @@ class Acme:
     def __init__(self) -> None:
         self.people: dict[str, Record] = {}
         self.badges: dict[str, Record] = {}
+        self.teams: dict[str, Record] = {}
         self.calls: list[str] = []
         self.fail: Callable[[str], tuple[int, bytes] | None] = lambda _path: None
         self.delay = 0.0
@@ -117,7 +118,8 @@ class Acme:
         return {"records": records[start : start + PAGE], "more": start + PAGE < len(records)}
 
     def _kind(self, path: str) -> dict[str, Record]:
-        return self.badges if path.startswith("/badges") else self.people
+        kinds = {"/badges": self.badges, "/teams": self.teams}
+        return kinds.get(path, self.people)
 
 
 def _handler(acme: Acme) -> type[BaseHTTPRequestHandler]:
@@ -168,6 +170,21 @@ PEOPLE = Stream(
 BADGES = Stream(
     name="badges",
     columns=(_column("id", "text"), _column("title", "text")),
+    is_complete=True,
+    dag="crm",
+)
+TEAMS = Stream(
+    name="teams",
+    columns=(_column("id", "text"), _column("title", "text")),
+    children=(
+        Stream(
+            name="seats",
+            parent="teams",
+            parent_column="team_id",
+            nested="seats",
+            columns=(_column("id", "text"), Column("team_id", "text", "__parentId")),
+        ),
+    ),
     is_complete=True,
     dag="crm",
 )
@@ -259,7 +276,7 @@ ACME = Source(
     form=ConnectionForm("marketing_ops_acme", "Acme", "marketing_ops.sources.acme.AcmeHook"),
     client=AcmeClient,
     read=read,
-    streams=(PEOPLE, BADGES, FILES),
+    streams=(PEOPLE, BADGES, TEAMS, FILES),
     count=count,
     slices=slices,
     keys=keys,

@@ -38,7 +38,7 @@ def acme(
     include = include_copy(tmp_path)
     (include / "sources" / "acme_main.yaml").write_text(
         "source: acme_main\nsystem: acme\nconnection: acme_main\nbrand: journey\n"
-        "streams: {people: hourly, badges: hourly, files: hourly}\npool_slots: 4\n"
+        "streams: {people: hourly, badges: hourly, teams: hourly, files: hourly}\npool_slots: 4\n"
     )
     monkeypatch.setenv("MARKETING_OPS_INCLUDE", str(include))
     create_raw_tables(db)
@@ -432,3 +432,20 @@ def test_the_cursor_after_a_file_is_when_it_was_asked_for(
     sync("files", kind=kind, patience=0, resume=second.value.state)
     (cursor,) = db.execute("select cursor_at from mkt_ops.sync_cursors").fetchone()  # type: ignore[misc]
     assert cursor <= asked_at
+
+
+def test_what_a_snapshots_parent_lost_is_gone(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """Nothing else about the parent changes, and it has no time: what its list shows counts. A list
+    that is not shown, or shown with something broken in it, deletes nothing.
+    """
+    seats = [{"id": "1"}, {"id": "2"}, {"id": "3"}]
+    acme.teams = {"7": {"id": "7", "title": "t", "seats": list(seats)}}
+    sync("teams")
+    del acme.teams["7"]["seats"][1]
+    assert sync("teams").counts["seats"]["tombstoned"] == 1
+    assert (ids(db, "seats"), ids(db, "seats", deleted=True)) == ([1, 3], [2])
+    acme.teams["7"]["seats"] = [{"id": "1"}, "broken"]
+    sync("teams")
+    del acme.teams["7"]["seats"]
+    sync("teams")
+    assert ids(db, "seats") == [1, 3]

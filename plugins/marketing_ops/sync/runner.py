@@ -158,7 +158,7 @@ class _Sync:
             raise
         except StillRunningError as error:
             # What changes from now on may be too late for the file: no cursor goes beyond this.
-            error.state["until"] = engine.policy.until.isoformat()
+            error.state["until"] = self.job.until.isoformat()
             raise
         return self._report(engine)
 

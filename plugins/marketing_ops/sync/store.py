@@ -209,7 +209,9 @@ class Store:
         children = [_Merger(self.warehouse, self.run, rows, is_few) for rows in batch.children]
         for child in children:
             child.send(root.stale)
-            child.tombstone_vanished(root.changed)
+            # Without a time of change an unchanged parent says nothing about its list.
+            is_timed = bool(self.run.stream.cursor)
+            child.tombstone_vanished(root.changed if is_timed else list(batch.root.index))
         self._arrive()
         merged += [(child.rows, child.receive()) for child in children]
         self.unresolved += sum(rows.unresolved for rows in batch.children)
