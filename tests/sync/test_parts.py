@@ -15,6 +15,7 @@ from marketing_ops.errors import FatalError, RetryableError, StillRunningError
 from marketing_ops.sources import registry
 from marketing_ops.sources.base import Page
 from marketing_ops.sync import engine
+from marketing_ops.sync.account import another
 from marketing_ops.sync.batch import Batch
 from marketing_ops.sync.reconcile import reconcile_stream
 from marketing_ops.sync.replay import replay_rejected
@@ -449,3 +450,30 @@ def test_what_a_snapshots_parent_lost_is_gone(db: Warehouse, acme: Acme, sync: S
     del acme.teams["7"]["seats"]
     sync("teams")
     assert ids(db, "seats") == [1, 3]
+
+
+def test_what_another_run_wrote_meanwhile_is_not_gone(
+    db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock
+) -> None:
+    """A record that was made behind a full read's back and read by another run stays; the next
+    full read judges it.
+    """
+    acme.badges = {str(n): {"id": str(n), "title": "t"} for n in range(10, 25)}
+    sync("badges")
+
+    def meanwhile(path: str) -> None:
+        if "after=10" in path:
+            acme.fail = lambda _path: None
+            acme.badges["1"] = {"id": "1", "title": "new"}
+            frozen_clock.move(frozen_clock.instant + timedelta(minutes=1))
+            with another(db)() as beside:
+                now = Window(frozen_clock.instant, frozen_clock.instant)
+                sync_stream(beside, "acme_main", "badges", now, resolve=resolver(acme))
+
+    acme.fail = meanwhile
+    assert sync("badges").balanced
+    assert ids(db, "badges") == [1, *range(10, 25)]
+    del acme.badges["1"]
+    frozen_clock.move(frozen_clock.instant + timedelta(minutes=1))
+    sync("badges")
+    assert ids(db, "badges") == list(range(10, 25))

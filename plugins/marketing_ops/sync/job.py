@@ -178,6 +178,7 @@ class Job:
                 stream=self.stream,
                 runs=self.runs,
                 started_at=self.started_at,
+                asked_at=min(self.started_at, self.until),
                 **options,
             ),
         )

@@ -212,13 +212,17 @@ class _Maker:
         )
 
     def _sweep(self) -> Query:
-        """What a full read did not show is gone: rows, or lines of the parents it showed."""
+        """What a full read did not show is gone: rows, or lines of the parents it showed; but not
+        what another run wrote meanwhile.
+        """
         shown = "exists (select 1 from {seen_parent} p where p.id = t.{parent_id})"
         parent_is_shown = self._composed(shown) if self.parent is not None else sql.SQL("true")
         return self._say(
             "update {table} t set is_deleted = true, loaded_at = %(loaded_at)s,"
             " sync_run_id = %(sync_run_id)s where t.account = %(account)s and not t.is_deleted"
             " and not exists (select 1 from {seen} seen where seen.id = t.id)"
+            " and not exists (select 1 from mkt_ops.sync_runs r"
+            " where r.sync_run_id = t.sync_run_id and coalesce(r.finished_at > %(asked_at)s, true))"
             " and {parent_is_shown}",
             parent_is_shown=parent_is_shown,
         )

@@ -39,6 +39,7 @@ class Run:
 
     Attributes:
         runs: stream name -> its sync_run_id.
+        asked_at: when its read began; earlier than `started_at` where a vendor prepared a file.
         fresh: streams whose table had no row of the account when reading began.
         keeps_seen: remember the ids read, to find out afterwards what is gone.
         is_full: everything was asked for, so that a root that was not shown is gone.
@@ -50,6 +51,7 @@ class Run:
     stream: Stream
     runs: dict[str, int]
     started_at: datetime
+    asked_at: datetime
     max_reject_ratio: float
     fresh: set[str] = field(default_factory=set)
     keeps_seen: bool = False
@@ -271,6 +273,7 @@ class Store:
             params = {
                 "account": self.run.account,
                 "loaded_at": self.run.started_at,
+                "asked_at": self.run.asked_at,
                 "sync_run_id": self.run.runs[member.name],
             }
             query = statements_of(self.run.system, member).sweep
