@@ -154,6 +154,18 @@ def test_an_overlap_that_is_never_passed_raises() -> None:
         list(by_offset(lambda *_: ([1, 2], 99), name="members", size=5, overlap=5))
 
 
+def test_rows_in_no_order_raise() -> None:
+    """A vendor that shows other rows at each question is not asked for ever."""
+    asked = iter(range(10_000_000))
+
+    def call(_offset: int, size: int) -> tuple[list[Any], int]:
+        return [next(asked) for _ in range(size)], 100
+
+    with pytest.raises(FatalError, match="move faster than they are read"):
+        for _ in by_offset(call, name="lists", size=10, overlap=1, key=lambda row: row):
+            pass
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_shifting_rows_are_never_skipped(data: st.DataObject) -> None:

@@ -16,6 +16,9 @@ from marketing_ops.sources.httpclient import origin_of
 
 Records = list[Any]
 
+_MOST_RETREATS = 1000
+"""So often a page is asked for further up before one is reached that was not yet read."""
+
 _LINK = re.compile(r'<([^>]*)>((?:[^",]|"(?:[^"\\]|\\.)*")*)')
 _PARAMETER = re.compile(r';\s*([^\s=;]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+)))?')
 
@@ -119,12 +122,18 @@ def by_offset(
         raise FatalError(f"{name}: an overlap of {overlap} rows needs larger pages than {size}")
     offset = max(start - overlap, 0)
     seen: set[Hashable] = set()
+    furthest = retreats = 0
     while True:
         records, total = call(offset, size)
         if seen and key is not None and offset and seen.isdisjoint(map(key, records)):
+            retreats += 1
+            if retreats > _MOST_RETREATS:
+                raise FatalError(f"rows of {name} move faster than they are read")
             offset = max(offset - size + 1, 0)
             continue
         end = offset + len(records)
+        if end > furthest:
+            furthest, retreats = end, 0
         is_last = not records or (len(records) < size if total is None else end >= total)
         yield records, None if is_last else end
         if is_last:
