@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
-from marketing_ops import clock
-from marketing_ops.errors import FatalError, RetryableError, StillRunningError
+from marketing_ops import clock, sqlfile
+from marketing_ops.errors import (
+    FatalError,
+    QuotaExhaustedError,
+    RetryableError,
+    StillRunningError,
+)
 from marketing_ops.sources import registry
 from marketing_ops.sources.base import Page
 from marketing_ops.sync import engine
@@ -477,3 +482,28 @@ def test_what_another_run_wrote_meanwhile_is_not_gone(
     frozen_clock.move(frozen_clock.instant + timedelta(minutes=1))
     sync("badges")
     assert ids(db, "badges") == list(range(10, 25))
+
+
+def test_a_used_up_quota_outlasts_the_end_of_other_runs(
+    db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock
+) -> None:
+    """A run that began before the account was blocked ends well, or fails: the block stays."""
+    acme.add(person(1))
+    reset = frozen_clock.instant + timedelta(hours=6)
+    state = {"account": "acme_main", "reason": "quota", "updated_at": frozen_clock.instant}
+    sqlfile.execute(db, "ops/write_account_state", {**state, "blocked_until": None})
+
+    def block(path: str) -> None:
+        sqlfile.execute(beside, "ops/write_account_state", {**state, "blocked_until": reset})
+
+    acme.fail = block
+    with another(db)() as beside:
+        sync("people")
+    blocked = db.execute("select blocked_until from mkt_ops.account_state").fetchone()
+    assert blocked == (reset,)
+    with pytest.raises(QuotaExhaustedError):
+        sync("people")
+    frozen_clock.move(reset)
+    acme.fail = lambda _path: None
+    sync("people")
+    assert db.execute("select blocked_until from mkt_ops.account_state").fetchone() == (None,)
