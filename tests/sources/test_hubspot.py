@@ -23,7 +23,7 @@ from marketing_ops.sources.hubspot import answers, client, records, search, writ
 from marketing_ops.sources.hubspot.check import check
 from marketing_ops.sources.hubspot.source import HUBSPOT
 from tests.conftest import FrozenClock
-from tests.sources.loopback import Loopback, Reply
+from tests.sources.loopback import Asked, Loopback, Reply
 
 CORRELATION = "1f2e3d4c-0000-4000-8000-123456789abc"
 SECRET = "ann@example.com"
@@ -252,6 +252,50 @@ def test_event_keeps_no_address_but_its_recipients(server: Loopback) -> None:
             "subject": "News",
         }
     ]
+
+
+class Consents:
+    """Contacts and what they said; addresses of `bad` are refused together with all beside them."""
+
+    def __init__(self, server: Loopback, count: int, bad: set[str]) -> None:
+        self._emails, self._bad = [f"p{number}@example.com" for number in range(count)], bad
+        server.answer = self._answer
+
+    def _answer(self, asked: Asked) -> Reply:
+        if asked.method == "GET":
+            rows = [
+                {"id": str(place), "properties": {"email": email}}
+                for place, email in enumerate(self._emails)
+            ]
+            return json_reply({"results": rows})
+        wanted = json.loads(asked.body)["inputs"]
+        if self._bad & set(wanted):
+            return Reply(400, b'{"status":"error","category":"VALIDATION_ERROR"}')
+        status = {"subscriptionId": 1, "status": "SUBSCRIBED"}
+        found = [{"subscriberIdString": one, "statuses": [status]} for one in wanted]
+        return json_reply({"status": "COMPLETE", "results": found})
+
+    def read(self, server: Loopback) -> list[str]:
+        stream = HUBSPOT.stream("consents")
+        assert stream is not None
+        assert HUBSPOT.read is not None
+        request = ReadRequest(None, datetime(2026, 3, 2, tzinfo=UTC))
+        pages = list(HUBSPOT.read(connected(server, 1.0, []), stream, request))
+        return [record["contact_id"] for page in pages for record in page.records]
+
+
+def test_address_hubspot_refuses_costs_its_contacts_consent_alone(server: Loopback) -> None:
+    """HubSpot keeps contacts with addresses that are none: they say nothing, all others do."""
+    consents = Consents(server, 40, {"p7@example.com", "p30@example.com"})
+    found = consents.read(server)
+    assert found == [str(number) for number in range(40) if number not in (7, 30)]
+
+
+def test_question_hubspot_refuses_for_everybody_is_an_error(server: Loopback) -> None:
+    """When no address at all is taken it is not the addresses: nobody's consent is given up."""
+    consents = Consents(server, 8, {f"p{number}@example.com" for number in range(8)})
+    with pytest.raises(FatalError, match="consent of no address"):
+        consents.read(server)
 
 
 def test_day_that_begins_meanwhile_is_not_lost(server: Loopback, frozen_clock: FrozenClock) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from marketing_ops.errors import RetryableError
+from marketing_ops.errors import FatalError, RetryableError
 from marketing_ops.sources.base import Page, ReadRequest, Stream
 from marketing_ops.sources.hubspot import objects
-from marketing_ops.sources.hubspot.answers import MissingError
+from marketing_ops.sources.hubspot.answers import MissingError, RefusedError
 from marketing_ops.sources.hubspot.client import API_VERSION, HubSpotClient
 from marketing_ops.sources.hubspot.records import path_of
 from marketing_ops.sources.paging import by_offset
@@ -19,6 +19,8 @@ _LISTS_PATH = f"/crm/lists/{API_VERSION}"
 _STATUSES_PATH = f"/communication-preferences/{API_VERSION}/statuses/batch/read?channel=EMAIL"
 
 Pages = Iterator[Page]
+Said = dict[str, list[dict[str, Any]]]
+"""Statuses by address in lower case."""
 
 
 def archived(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
@@ -120,32 +122,54 @@ def _members(hubspot: HubSpotClient, stream: Stream, key: str) -> Pages:
 
 
 def consents(hubspot: HubSpotClient, stream: Stream, _request: ReadRequest) -> Pages:
-    """What each contact with an address said about each subscription."""
-    path = f"/crm/objects/{API_VERSION}/contacts"
+    """What each contact with an address said about each subscription.
+
+    Raises:
+        FatalError: not one address is taken: then it is not the addresses.
+    """
+    path, is_taken = f"/crm/objects/{API_VERSION}/contacts", False
     for contacts in objects.listed(hubspot, path, {"properties": "email"}, stream.name):
         ids = {
             str(email).lower(): str(one["id"])
             for one in contacts
             if (email := (one.get("properties") or {}).get("email"))
         }
-        yield Page(records=list(_statuses(hubspot, stream, ids)) if ids else [], has_more=True)
+        said = _said(hubspot, stream, list(ids)) if ids else {}
+        is_taken = is_taken or bool(said)
+        if ids and not is_taken:
+            raise FatalError(f"`{hubspot.name}` tells the consent of no address: nothing is stored")
+        yield Page(records=list(_statuses(ids, said)), has_more=True)
     yield Page()
 
 
-def _statuses(
-    hubspot: HubSpotClient, stream: Stream, ids: dict[str, str]
-) -> Iterator[dict[str, Any]]:
+def _statuses(ids: dict[str, str], said: Said) -> Iterator[dict[str, Any]]:
     """The statuses of these addresses (address -> contact); the row does not keep the address."""
-    answer = hubspot.ask(_STATUSES_PATH, {"inputs": list(ids)})
-    found = objects.results_of(hubspot, answer, stream.name)
-    by_address = {str(one["subscriberIdString"]).lower(): one["statuses"] for one in found}
-    if not by_address.keys() >= ids.keys():
-        raise RetryableError(f"`{hubspot.name}` answers for fewer addresses than it was asked for")
     for address, contact in ids.items():
-        for status in by_address[address]:
+        for status in said.get(address, ()):
             kept = _without(status, "subscriberIdString", "businessUnitId")
             key = f"{contact}:{status['subscriptionId']}"
             yield {**kept, "id": key, "contact_id": contact}
+
+
+def _said(hubspot: HubSpotClient, stream: Stream, addresses: list[str]) -> Said:
+    """The statuses by address.
+
+    One that HubSpot refuses takes the others of its batch along: the batch is halved until it
+    stands alone, and then it says nothing.
+    """
+    try:
+        answer = hubspot.ask(_STATUSES_PATH, {"inputs": addresses})
+    except RefusedError:
+        if len(addresses) == 1:
+            return {}
+        middle = len(addresses) // 2
+        halves = addresses[:middle], addresses[middle:]
+        return _said(hubspot, stream, halves[0]) | _said(hubspot, stream, halves[1])
+    results = objects.results_of(hubspot, answer, stream.name)
+    found = {str(one["subscriberIdString"]).lower(): one["statuses"] for one in results}
+    if not found.keys() >= set(addresses):
+        raise RetryableError(f"`{hubspot.name}` answers for fewer addresses than it was asked for")
+    return found
 
 
 def _without(record: dict[str, Any], *names: str) -> dict[str, Any]:
