@@ -507,3 +507,18 @@ def test_a_used_up_quota_outlasts_the_end_of_other_runs(
     acme.fail = lambda _path: None
     sync("people")
     assert db.execute("select blocked_until from mkt_ops.account_state").fetchone() == (None,)
+
+
+def test_an_empty_id_is_none(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """Records with an empty id would all become one row: they are rejected, as are nested ones."""
+    nameless = [{**person(1), "id": ""}]
+    acme.fail = lambda path: (
+        (200, json.dumps({"records": nameless, "more": False}).encode())
+        if "after=" in path
+        else None
+    )
+    assert sync("people").counts["people"]["rejected"] == 4  # one in each part
+    assert ids(db) == []
+    acme.fail = lambda _path: None
+    acme.teams = {"7": {"id": "7", "title": "t", "seats": [{"id": ""}, {"id": "1"}]}}
+    assert sync("teams").counts["seats"]["rejected"] == 1

@@ -9,7 +9,7 @@ on conflict (account) do update
         blocked_until = excluded.blocked_until,
         reason = excluded.reason,
         updated_at = excluded.updated_at
-where
+    where
     held.blocked_until is null
     or held.blocked_until <= excluded.updated_at
     or held.blocked_until < excluded.blocked_until

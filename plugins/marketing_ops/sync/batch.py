@@ -16,6 +16,8 @@ from marketing_ops.sync.books import Counts
 from marketing_ops.sync.rows import NULL, Fields, Odd, escape
 from marketing_ops.sync.shapes import RowShape, shape_of
 
+_NO_ID = (NULL, "")
+
 
 @dataclass(frozen=True)
 class Reject:
@@ -156,7 +158,7 @@ class Batch:
             fields: tuple[str, ...] | Fields | None = fast(record) if type(record) is dict else None
             if is_escaped and fields is not None:
                 fields = escape(fields)
-            if fields is None or fields[0] is NULL or fields[0] in index:
+            if fields is None or fields[0] in _NO_ID or fields[0] in index:
                 detour(record, is_escaped)
                 newest = self.newest[:-1]
                 continue
@@ -264,7 +266,7 @@ class Batch:
         if is_escaped:
             fields = escape(fields)
         parent = fields[shape.parent or 0]
-        if parent is NULL or fields[0] is NULL:
+        if parent is NULL or fields[0] in _NO_ID:
             self._reject(rows, _id_of(record), "has no id or no parent", _bytes(record))
             return
         rows.counts.fetched += 1
@@ -288,8 +290,8 @@ class Batch:
             reason = "holds text that is not valid UTF-8, or a number that is none"
             self._reject_root(record, nested, reason)
             return
-        if key is NULL or (stamp is NULL and shape.cursor is not None):
-            reason = "has no id" if key is NULL else f"has no usable {self.stream.cursor}"
+        if key in _NO_ID or (stamp is NULL and shape.cursor is not None):
+            reason = "has no id" if key in _NO_ID else f"has no usable {self.stream.cursor}"
             self._reject_root(record, nested, reason)
             return
         root.counts.fetched += 1
@@ -374,7 +376,7 @@ class Batch:
             line = line_of(fields, stamp)
         except UnicodeEncodeError:
             return False
-        if fields[0] is NULL:
+        if fields[0] in _NO_ID:
             return False
         rows.counts.fetched += 1
         rows.put(fields[0], line)
