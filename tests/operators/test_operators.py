@@ -155,22 +155,6 @@ class TestSync:
         operator.execute(make_context("backfill"))  # type: ignore[arg-type]
         assert len(called.calls) == 3
 
-    def test_postponed_stream_is_skipped(
-        self, engine: Callable[..., Engine], make_context: MakeContext
-    ) -> None:
-        """A used-up quota is no failure, but no success either: the task shows as skipped."""
-        engine("sync.runner.sync_stream", books(status="postponed"))
-        with pytest.raises(AirflowSkipException, match="postponed"):
-            sync().execute(make_context())  # type: ignore[arg-type]
-
-    def test_unbalanced_books_fail_the_task(
-        self, engine: Callable[..., Engine], make_context: MakeContext
-    ) -> None:
-        """A sync that lost or invented a record is never green."""
-        engine("sync.runner.sync_stream", books(balanced=False))
-        with pytest.raises(AirflowFailException, match="do not balance"):
-            sync().execute(make_context())  # type: ignore[arg-type]
-
 
 @pytest.mark.parametrize("context", [("backfill", {}), ("manual", {"from": "2026-02-01"})])
 def test_backfill_publishes_nothing(make_context: MakeContext, context: Any) -> None:

@@ -93,16 +93,6 @@ class SyncStreamOperator(MarketingOpsOperator):
                 method_name="go_on",
                 kwargs={"state": error.state},
             )
-        if report.status == "postponed":
-            raise AirflowSkipException(
-                f"{self.account}.{self.stream} is postponed: the vendor's quota is used up; the"
-                " next run after its reset goes on where this one stopped"
-            )
-        if not report.balanced:
-            raise FatalError(
-                f"the books of {self.account}.{self.stream} do not balance: see"
-                " mkt_ops.sync_runs; the cursor stays where it was if the run failed"
-            )
         return counts_of(report)
 
     def _skip_if_not_asked_for(self, params: dict[str, Any]) -> None:
