@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from marketing_ops import clock
+from marketing_ops.connections import Connection
 from marketing_ops.errors import FatalError, QuotaExhaustedError, RetryableError
 from marketing_ops.sources.hubspot import search
 from marketing_ops.sources.hubspot.source import HUBSPOT
-from marketing_ops.warehouse import Warehouse
+from marketing_ops.sync.estimate import estimates
+from marketing_ops.warehouse import WAREHOUSE_CONNECTION, Warehouse
 from tests.sandbox_fixtures import SandboxServer
 from tests.sync.hubspot_account import ACCOUNT, FAST, STREAMS, TOKEN, Account, prepare
 
@@ -239,6 +241,35 @@ def test_token_that_ends_between_pages_is_renewed_once(crm: Account) -> None:
     crm.later(hours=1)
     crm.sync("contacts")
     crm.check("contacts")
+
+
+def test_an_estimate_goes_on_with_the_accounts_token(crm: Account, db: Warehouse) -> None:
+    """The refresh token of the connection was used long ago: the command uses the stored one, and
+    leaves one behind with which the workers go on.
+    """
+    crm.configure(is_rotating=True)
+    crm.connection = replace(
+        crm.connection,
+        login="hubspot-client",
+        password="hubspot-secret",
+        extra={"refresh_token": "hubspot-refresh"},
+    )
+    crm.sync("owners")
+    crm.later(hours=1)
+    at = db.info
+    stored = Connection(
+        WAREHOUSE_CONNECTION,
+        host=at.host,
+        port=at.port,
+        schema=at.dbname,
+        login=at.user,
+        password=at.password,
+    )
+    known = {WAREHOUSE_CONNECTION: stored}
+    found = list(estimates(ACCOUNT, ["contacts"], lambda name: known.get(name, crm.connection)))
+    assert found[0].records
+    crm.later(hours=1)
+    crm.sync("owners")
 
 
 @pytest.mark.slow

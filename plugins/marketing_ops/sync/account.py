@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from marketing_ops import clock, sqlfile
 from marketing_ops.connections import Connection
-from marketing_ops.sources.shared import Token
+from marketing_ops.sources.shared import InProcess, Token, TokenStore
 from marketing_ops.warehouse import Warehouse, lock, translated_errors
 
 _POLL_SECONDS = 0.5
@@ -146,6 +146,20 @@ class AccountShare:
             (f"slot:{self._account}:{number}",),
         ).fetchone()
         return bool(row and row[0])
+
+
+class CommandShare(InProcess):
+    """`sources.shared.Shared` for a command that makes a few calls: it paces itself and needs no
+    warehouse for that, but uses and renews the account's one token.
+    """
+
+    def __init__(self, account: AccountShare) -> None:
+        super().__init__()
+        self._account = account
+
+    def token(self) -> AbstractContextManager[TokenStore]:
+        """See `Shared`: renewed beside the workers, a token that rotates would be lost to them."""
+        return self._account.token()
 
 
 class _StoredToken:

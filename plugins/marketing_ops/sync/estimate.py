@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from marketing_ops.connections import Resolver
 from marketing_ops.errors import FatalError
 from marketing_ops.sources import registry
 from marketing_ops.sources.base import Quota, Source, Stream
-from marketing_ops.sources.shared import InProcess
+from marketing_ops.sync.account import AccountShare, CommandShare
+from marketing_ops.warehouse import connect
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,12 @@ def estimates(account: str, streams: Sequence[str], resolve: Resolver) -> Iterat
     wanted = [_stream(system, name) for name in names]
     if not wanted or system.client is None:
         raise FatalError(f"`{account}` reads no streams: there is nothing to estimate")
-    client = system.client(resolve(source.connection), source.quota_share, InProcess())
-    for stream in wanted:
-        if not stream.deletes:
-            yield estimate(client, system, stream, source.quota_share)
+    connection = resolve(source.connection)
+    with closing(AccountShare(lambda: connect(resolve), account, connection)) as share:
+        client = system.client(connection, source.quota_share, CommandShare(share))
+        for stream in wanted:
+            if not stream.deletes:
+                yield estimate(client, system, stream, source.quota_share)
 
 
 def _stream(system: Source, name: str) -> Stream:
