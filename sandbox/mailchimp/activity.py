@@ -70,7 +70,9 @@ class Mailing:
 
 
 def _events(campaign: str, number: int, sent_at: int) -> Iterator[Event]:
-    """28 % open (some only by a machine, seconds after sending), 3 % click, 0.8 % bounce."""
+    """28 % open (some only by a machine, seconds after sending), 3 % click, 0.8 % bounce, 0.1 %
+    complain.
+    """
     digest = md5(f"{campaign}:{number}".encode(), usedforsecurity=False).digest()
     fate, look, place, more = (int.from_bytes(digest[i : i + 4], "big") for i in (0, 4, 8, 12))
     arrived = sent_at // SECOND * SECOND + fate % 300 * SECOND
@@ -81,6 +83,8 @@ def _events(campaign: str, number: int, sent_at: int) -> Iterator[Event]:
     if fate // 300 % 1000 >= 997:
         at = arrived + HOUR + place % (24 * 3600) * SECOND
         yield Event(at, "unsubscribe", REASONS[more % len(REASONS)])
+    if fate // 300 % 1000 == 996:
+        yield Event(arrived + HOUR + place % (24 * 3600) * SECOND, "abuse")
     if look % 100 >= 28:
         return
     if more % 100 < 40:

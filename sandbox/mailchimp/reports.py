@@ -148,6 +148,27 @@ def unsubscribed(call: Call, key: str) -> Any:
     return _page(call, key, "unsubscribes", readers, row)
 
 
+def abuse_reports(call: Call, list_id: str) -> Any:
+    """Who called a mail to an audience spam, oldest mailing first."""
+    call.get("audience", list_id)
+    found = []
+    for one in call.all("campaign"):
+        if one.document["list"] != list_id or one.document["status"] != "sent":
+            continue
+        mailing = _sent(call, one.key)[1]
+        emails = dict(mailing.recipients)
+        found += [(one, number, emails[number], e) for number, e in mailing.all(call.now, "abuse")]
+    rows = [
+        {
+            **_reader(call, one, number, email),
+            "id": int(key_of(f"{one.key}:{number}")[:7], 16),
+            "date": iso(event.at),
+        }
+        for one, number, email, event in call.page(found)
+    ]
+    return {"abuse_reports": rows, "list_id": list_id, "total_items": len(found)}
+
+
 def _page(
     call: Call,
     key: str,

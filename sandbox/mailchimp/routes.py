@@ -48,6 +48,7 @@ HANDLERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("GET", SEGMENT + "/members"): segments.members_of,
     ("POST", SEGMENT + "/members"): segments.add_member,
     ("DELETE", SEGMENT + "/members/{}"): segments.remove_member,
+    ("GET", LIST + "/abuse-reports"): reports.abuse_reports,
     ("GET", LIST + "/webhooks"): webhooks.listing,
     ("POST", LIST + "/webhooks"): webhooks.create,
     ("GET", LIST + "/webhooks/{}"): webhooks.one_webhook,

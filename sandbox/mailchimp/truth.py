@@ -113,6 +113,19 @@ def _unsubscribes(call: Call) -> Facts:
                 }
 
 
+def _complaints(call: Call) -> Facts:
+    for one, mailing in _mailings(call):
+        for number, email in mailing.recipients:
+            for event in mailing.of(number, call.now, ("abuse",)):
+                yield {
+                    "list_id": one.document["list"],
+                    "campaign_id": one.key,
+                    "email_id": key_of(email),
+                    "email": email,
+                    "at": iso(event.at),
+                }
+
+
 STREAMS: dict[str, Callable[[Call], Facts]] = {
     "audiences": _audiences,
     "members": _members,
@@ -122,6 +135,7 @@ STREAMS: dict[str, Callable[[Call], Facts]] = {
     "opens": _opens,
     "sent": _sent,
     "unsubscribes": _unsubscribes,
+    "complaints": _complaints,
 }
 
 

@@ -22,7 +22,15 @@ _ACTS = (
     "bulk",
     "segment",
 )
-_KEYS = {"members": 2, "segments": 2, "email_activity": 2, "opens": 2, "sent": 2, "unsubscribes": 2}
+_KEYS = {
+    "members": 2,
+    "segments": 2,
+    "email_activity": 2,
+    "opens": 2,
+    "sent": 2,
+    "unsubscribes": 2,
+    "complaints": 3,
+}
 
 
 class Audience(Vendor):

@@ -112,6 +112,7 @@ TRUE = {
     "opens": ("campaign_id", "email_id", "email", "at", "is_machine"),
     "sent": ("campaign_id", "email_id", "email", "status"),
     "unsubscribes": ("campaign_id", "email_id", "at", "reason"),
+    "complaints": ("list_id", "campaign_id", "email_id", "email", "at"),
 }
 HELD = {
     "audiences": "select id, name, created_at from mkt_raw.mailchimp__audiences"
@@ -130,6 +131,8 @@ HELD = {
     "sent": "select campaign_id, email_hash, email, status from mkt_raw.mailchimp__sent",
     "unsubscribes": "select campaign_id, email_hash, occurred_at, reason"
     " from mkt_raw.mailchimp__unsubscribes",
+    "complaints": "select list_id, campaign_id, email_hash, email, occurred_at"
+    " from mkt_raw.mailchimp__complaints where not is_deleted",
 }
 _TIMES = ("at", "sent_at", "created_at", "updated_at", "opted_in_at", "last_changed")
 
@@ -396,6 +399,7 @@ def test_staging_shows_contacts_consents_lists_and_events(account: Account) -> N
         "email_clicked",
         "email_bounced",
         "unsubscribed",
+        "complained",
     }
     lost = account.db.execute(
         "select count(*) from mkt_staging.mailchimp__list_members as held"

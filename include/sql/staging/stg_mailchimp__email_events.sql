@@ -1,6 +1,6 @@
 -- grain: one thing that became of one recipient's e-mail        key: (account, external_id)
 -- reads: mkt_raw.mailchimp__sent, mailchimp__email_activity, mailchimp__opens,
---        mailchimp__unsubscribes, mailchimp__campaigns, mailchimp__members
+--        mailchimp__unsubscribes, mailchimp__complaints, mailchimp__campaigns, mailchimp__members
 -- rerun: replaces the view, which holds no data
 --
 -- A report names a recipient by the hash of the address: once a member has another address, its
@@ -77,6 +77,22 @@ with found as (
         is_deleted,
         sync_run_id
     from mkt_raw.mailchimp__unsubscribes
+    union all
+    select
+        account,
+        'complaint:' || id as external_id,
+        campaign_id,
+        list_id,
+        email_hash,
+        email,
+        'complained' as event_type,
+        occurred_at,
+        null as url,
+        false as is_machine,
+        '{}'::jsonb as properties,
+        is_deleted,
+        sync_run_id
+    from mkt_raw.mailchimp__complaints
 ),
 
 -- read once and joined by hash: there is no index on the address's hash

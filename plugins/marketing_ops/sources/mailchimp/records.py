@@ -48,7 +48,8 @@ def _member(parent: Parent, row: Record) -> Record:
     }
 
 
-def _segment(parent: Parent, row: Record) -> Record:
+def _numbered(parent: Parent, row: Record) -> Record:
+    """A segment or complaint, whose number is unique in its audience."""
     own = row.get("id")
     key = None if own is None else f"{parent.id}:{own}"
     return {**row, "list_id": parent.id, "own_id": own, "id": key}
@@ -88,7 +89,8 @@ def _events(parent: Parent, row: Any, name: str) -> list[Any]:
 
 _MAKERS = {
     "members": _member,
-    "segments": _segment,
+    "segments": _numbered,
+    "complaints": _numbered,
     "sent": _sent,
     "unsubscribes": _recipient,
 }

@@ -348,6 +348,31 @@ _UNSUBSCRIBES = Stream(
     ),
 )
 
+_COMPLAINTS = Stream(
+    name="complaints",
+    columns=_columns(
+        id="text",
+        list_id="text",
+        complaint_id="text own_id",
+        campaign_id="text",
+        email_hash="text email_id",
+        email="text email_address",
+        occurred_at="timestamptz date",
+    ),
+    page_size=1000,
+    is_complete=True,
+    dag="engagement",
+    entity="email_events",
+    note="who called a mail spam; few, and read as a whole each time",
+    api=_api(
+        "/lists/{list}/abuse-reports",
+        "abuse_reports",
+        _fields(
+            "abuse_reports", "id", "campaign_id", "list_id", "email_id", "email_address", "date"
+        ),
+    ),
+)
+
 STREAMS: tuple[Stream, ...] = (
     _AUDIENCES,
     _MEMBERS,
@@ -357,4 +382,5 @@ STREAMS: tuple[Stream, ...] = (
     _OPENS,
     _SENT,
     _UNSUBSCRIBES,
+    _COMPLAINTS,
 )
