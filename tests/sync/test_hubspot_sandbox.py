@@ -12,6 +12,7 @@ import pytest
 
 from marketing_ops import clock
 from marketing_ops.connections import Connection
+from marketing_ops.doctor.accounts import accounts
 from marketing_ops.errors import FatalError, QuotaExhaustedError, RetryableError
 from marketing_ops.sources.hubspot import search
 from marketing_ops.sources.hubspot.source import HUBSPOT
@@ -243,9 +244,9 @@ def test_token_that_ends_between_pages_is_renewed_once(crm: Account) -> None:
     crm.check("contacts")
 
 
-def test_an_estimate_goes_on_with_the_accounts_token(crm: Account, db: Warehouse) -> None:
-    """The refresh token of the connection was used long ago: the command uses the stored one, and
-    leaves one behind with which the workers go on.
+def test_commands_go_on_with_the_accounts_token(crm: Account, db: Warehouse) -> None:
+    """The refresh token of the connection was used long ago: `estimate` and `doctor` use the stored
+    one, and leave one behind with which the workers go on.
     """
     crm.configure(is_rotating=True)
     crm.connection = replace(
@@ -266,8 +267,14 @@ def test_an_estimate_goes_on_with_the_accounts_token(crm: Account, db: Warehouse
         password=at.password,
     )
     known = {WAREHOUSE_CONNECTION: stored}
-    found = list(estimates(ACCOUNT, ["contacts"], lambda name: known.get(name, crm.connection)))
-    assert found[0].records
+
+    def resolve(name: str) -> Connection:
+        return known.get(name, crm.connection)
+
+    assert next(estimates(ACCOUNT, ["contacts"], resolve)).records
+    crm.later(hours=1)
+    (section,) = accounts([ACCOUNT], resolve, is_offline=False, patience=60)
+    assert [line for line in section.findings if "refused" in line.says] == []
     crm.later(hours=1)
     crm.sync("owners")
 

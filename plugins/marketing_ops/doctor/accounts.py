@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from marketing_ops import settings
 from marketing_ops.connections import Connection, Resolver
@@ -13,7 +14,8 @@ from marketing_ops.errors import MarketingOpsError
 from marketing_ops.settings import Source
 from marketing_ops.sources import base, registry
 from marketing_ops.sources.base import Finding
-from marketing_ops.sources.shared import InProcess
+from marketing_ops.sync.account import AccountShare, CommandShare
+from marketing_ops.warehouse import connect
 
 
 class Visit:
@@ -62,8 +64,10 @@ class Visit:
         yield _connection(connection, system)
         if self._is_offline or system.check is None or system.client is None:
             return
-        client = system.client(connection, self.source.quota_share, InProcess())
-        yield from system.check(client)
+        share = AccountShare(lambda: connect(self._resolve), self.source.source, connection)
+        with closing(share):
+            client = system.client(connection, self.source.quota_share, CommandShare(share))
+            yield from system.check(client)
 
 
 def accounts(

@@ -157,9 +157,11 @@ class CommandShare(InProcess):
         super().__init__()
         self._account = account
 
-    def token(self) -> AbstractContextManager[TokenStore]:
+    @contextmanager
+    def token(self) -> Iterator[TokenStore]:
         """See `Shared`: renewed beside the workers, a token that rotates would be lost to them."""
-        return self._account.token()
+        with self._account.token() as store:
+            yield store
 
 
 class _StoredToken:
