@@ -175,9 +175,9 @@ class _Comparison:
         found.source_count, found.stored_count, found.missing, found.outdated, found.gone = rows[0]
         if found.gone > max(_FEW_GONE, _MOST_GONE_RATIO * found.stored_count):
             raise FatalError(
-                f"the source lists {found.source_count} {self.stream.name}, {found.stored_count} are"
-                f" here: {found.gone} would be deleted. Nothing was. If they really are gone, run a"
-                " full refresh"
+                f"the source lists {found.source_count} {self.stream.name},"
+                f" {found.stored_count} are here: {found.gone} would be deleted. Nothing was. If"
+                " they really are gone, run a full refresh"
             )
 
     def _differences(self, *kinds: str) -> Iterator[list[str]]:
