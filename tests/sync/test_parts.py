@@ -211,6 +211,19 @@ def test_a_snapshot_shows_what_is_there_now(db: Warehouse, acme: Acme, sync: Syn
         sync("badges", kind="backfill", window=Window(START, START + timedelta(days=1)))
 
 
+def test_a_snapshot_of_nothing_is_not_believed(db: Warehouse, acme: Acme, sync: Sync) -> None:
+    """An empty answer where thirty rows stand fails and deletes nothing; a full refresh, which
+    somebody asked for, takes the source at its word.
+    """
+    acme.badges = {str(n): {"id": str(n), "title": f"t{n}"} for n in range(1, 31)}
+    sync("badges")
+    acme.badges = {}
+    with pytest.raises(FatalError, match="shows none of 30 badges"):
+        sync("badges")
+    assert len(ids(db, "badges")) == 30
+    assert sync("badges", kind="full_refresh").counts["badges"]["tombstoned"] == 30
+
+
 def test_a_file_in_the_making_is_left_alone(
     db: Warehouse, acme: Acme, sync: Sync, frozen_clock: FrozenClock
 ) -> None:

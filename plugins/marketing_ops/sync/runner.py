@@ -146,6 +146,7 @@ class _Sync:
             fresh=set() if keeps_seen else fresh,
             keeps_seen=keeps_seen or self._sweeps(request),
             is_full=request.is_full,
+            is_guarded=job.kind != "full_refresh",
         )
         engine = Engine(stream, store, self._policy(), job.report, expected=expected)
         try:

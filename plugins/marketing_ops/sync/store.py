@@ -31,6 +31,7 @@ FEW_ROWS = 1000
 
 
 _PIECE = 2000
+_FEW_GONE = 20
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Run:
         fresh: streams whose table had no row of the account when reading began.
         keeps_seen: remember the ids read, to find out afterwards what is gone.
         is_full: everything was asked for, so that a root that was not shown is gone.
+        is_guarded: an answer without any record is not taken for a deletion of them all.
         max_reject_ratio: more unusable records than this share fail the run.
     """
 
@@ -56,6 +58,7 @@ class Run:
     fresh: set[str] = field(default_factory=set)
     keeps_seen: bool = False
     is_full: bool = False
+    is_guarded: bool = False
 
     @property
     def run_id(self) -> int:
@@ -278,6 +281,11 @@ class Store:
             }
             query = statements_of(self.run.system, member).sweep
             gone = self.warehouse.execute(query, params).rowcount
+            if self.run.is_guarded and gone > _FEW_GONE and not totals[member.name].fetched:
+                raise FatalError(
+                    f"the source shows none of {gone} {member.name}: nothing was deleted. If they"
+                    " really are gone, run a full refresh"
+                )
             totals[member.name].tombstoned += gone
             totals[member.name].fetched += gone
 
