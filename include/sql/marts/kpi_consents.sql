@@ -6,11 +6,8 @@ with facts as (
     select
         e.event_type,
         e.contact_id,
-        -- by a link of our mail, or as a vendor says of its own mailing
-        e.send_id is not null or e.properties ? 'campaign' as is_by_mail,
-        coalesce(
-            c.campaign, case when e.send_id is null then e.properties ->> 'campaign' end
-        ) as campaign,
+        e.send_id is not null as is_by_mail,
+        c.campaign,
         coalesce(e.properties ->> 'channel', 'email') as channel,
         %(first_day)s::date
         + width_bucket(e.occurred_at, %(day_starts)s::timestamptz[]) - 1 as date
@@ -30,7 +27,8 @@ sums as (
         f.campaign,
         f.channel,
         grouping(f.campaign, f.channel) as level,
-        count(*) filter (where f.event_type = 'email_sent') as sends,
+        -- ours: a vendor tells of a refusal by its own mailing as a change of consent
+        count(*) filter (where f.event_type = 'email_sent' and f.is_by_mail) as sends,
         count(distinct f.contact_id) filter (where f.event_type = 'subscribed') as subscribers,
         count(distinct f.contact_id) filter (where f.event_type = 'unsubscribed') as leavers,
         count(distinct f.contact_id) filter (
