@@ -28,7 +28,7 @@ def count(shop: ShopifyClient, stream: Stream, _part: Mapping[str, Any] | None) 
         return None
     field = f"{stream.api['root']}Count"
     found = shop.query(f"{{{field}(limit:null){{count precision}}}}")[field]
-    return int(found["count"]) if found["precision"] == "EXACT" else None
+    return int(found["count"]) if found.get("precision") == "EXACT" else None
 
 
 def keys(
