@@ -99,7 +99,7 @@ class Server:
         path = self.folder / f"orders-{wanted}.jsonl"
         lines, orders = json.loads(path.with_suffix(".json").read_text())
         if b"ordersCount" in body:
-            return _json({"ordersCount": {"count": orders}})
+            return _json({"ordersCount": {"count": orders, "precision": "EXACT"}})
         url = f"http://127.0.0.1:{self.port}/orders/{wanted}/bulk.jsonl"
         found |= {"status": "COMPLETED", "errorCode": None, "url": url, "partialDataUrl": None}
         found |= {"objectCount": str(lines + orders), "rootObjectCount": str(orders)}
